@@ -1,6 +1,6 @@
-//! A step of AdamW, which reads four numbers of a parameter and writes three. It does not depend on
-//! the model's sizes, so both forms should take the same time on a GPU, and on the CPU except for
-//! the length of a loop.
+//! A step of AdamW, which reads four numbers per parameter and writes three. It does not depend on
+//! the model's sizes, so both forms should take the same time. On the CPU, the specialised form
+//! knows the length of its loop.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use gpt_benches::Gpt2;
@@ -9,9 +9,9 @@ use gpt_benches::gpu::{Gpu, training};
 use gpt_benches::versus::{Work, versus};
 use gpt_runtime::Gpt;
 
-/// Parameters: 64 MiB of each kind.
+/// Number of parameters. Parameters, gradients and both moments take 64 MiB each.
 const PARAMETERS: u32 = 1 << 24;
-/// Tasks of the thread.
+/// Tasks of 65,536 parameters, which one thread runs.
 const TASKS: usize = (PARAMETERS >> 16) as usize;
 
 fn adamw(criterion: &mut Criterion) {

@@ -9,7 +9,8 @@ use gpt_benches::{Gpt2, SmolLm2, phase};
 use gpt_runtime::Gpt;
 use gpt_runtime::{Format, Plan};
 
-/// Rows and position: single tokens at several positions, then a prompt.
+/// Returns the rows and the position of each pass: single tokens at several positions, then a
+/// prompt.
 fn shapes(plan: &Plan, prompt: u32) -> Vec<(u32, u32)> {
     let decode = [10, 500, 8000].into_iter().map(|position| (1, position));
     decode

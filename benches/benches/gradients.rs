@@ -2,8 +2,8 @@
 //! weights, attention, and the loss with its gradient.
 //!
 //! `gradients gpu` and `gradients loop` compare two forms; see `linear`. On the CPU, forward
-//! products and gradients of inputs run the loop that `linear` measures, gradients of weights
-//! another one. The head is measured on 8192 rows of the vocabulary.
+//! products and gradients of inputs run the loop that `linear` measures, and gradients of weights
+//! run another one. The head is measured on 8192 rows of the vocabulary.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use gpt_benches::cpu::products;

@@ -2,8 +2,8 @@
 //!
 //! `linear gpu` and `linear loop` compare two forms, with sizes known at compile time and at run
 //! time. `linear cpu` times the engine's step on all threads: norm, product and epilogue, with
-//! sizes known at run time. `loop` is the product's inner loop on one thread, over all panels of a
-//! matrix, for 1 or 96 rows of inputs.
+//! sizes known at run time. `linear loop` is the product's inner loop on one thread, over all
+//! panels of a matrix, for 1 or 96 rows of inputs.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use gpt_benches::cpu::{Model, products};
@@ -66,11 +66,11 @@ fn on_cpu(criterion: &mut Criterion) {
     }
 }
 
-/// The inner loops of a matrix of `$rows` by `$depth` in all formats.
+/// The inner loops of a matrix of `$rows` by `$depth` in four formats.
 macro_rules! loops {
     ($criterion:ident, $name:literal, $rows:literal, $depth:literal) => {{
         const BLOCKS: usize = $depth / 32;
-        // Depth and blocks of the last part of a panel.
+        // Depth and blocks of the last slice of a panel.
         const REST: usize = ($depth - 1) % 128 + 1;
         const REST_BLOCKS: usize = (BLOCKS - 1) % 8 + 1;
         for format in [Format::F32, Format::Bf16, Format::Q8, Format::Q4] {
@@ -87,7 +87,7 @@ macro_rules! loops {
             let flops = Work::Flops((2 * products::ROWS * $rows * $depth) as u64);
             if !quantised && products::pairs(format) {
                 eprintln!(
-                    "linear loop/{} is left out: this processor multiplies pairs, in one form only",
+                    "linear loop/{} is left out: its loop over pairs of values has only one form",
                     name("prefill")
                 );
                 continue;

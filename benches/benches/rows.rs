@@ -8,11 +8,11 @@ use gpt_benches::versus::{Work, versus};
 use gpt_benches::{Gpt2, SmolLm2};
 use gpt_runtime::Gpt;
 
-/// Rows of a chunk.
+/// Rows of each measurement.
 const ROWS: usize = 64;
 
 fn loops(criterion: &mut Criterion) {
-    // Read and written.
+    // Each element is read and written.
     let bytes = |width: usize| Work::Bytes((2 * 4 * ROWS * width) as u64);
     versus(criterion, "norm loop", "gpt2", bytes(768), || rows::layer_norm::<768>(ROWS));
     versus(criterion, "norm loop", "bard", bytes(192), || rows::layer_norm::<192>(ROWS));

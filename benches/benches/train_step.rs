@@ -20,7 +20,7 @@ fn run<M: Gpt>(
             let settings = TrainerSettings {
                 batch: sequences,
                 tokens: Some(length),
-                // The gradients of a memorised text vanish.
+                // A low rate: gradients vanish once the text is memorised.
                 ..TrainerSettings::from(AdamW { lr: 1e-6, ..AdamW::default() })
             };
             let trainer = model.trainer(settings).expect("it fits");

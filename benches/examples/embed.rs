@@ -1,6 +1,6 @@
 //! Measures all-MiniLM-L6-v2 for `peers/embed.py`. Reads a number and as many texts from standard
-//! input, a line each, embeds them in one call and prints the seconds that it took; repeats until
-//! the input ends. With the argument `--print`, prints the vectors instead.
+//! input, one per line, embeds them in one call and prints the seconds that the call took. Repeats
+//! until the input ends. With the argument `--print`, prints the vectors instead.
 //!
 //!     cargo run --release -p gpt-benches --example embed -- FOLDER THREADS [--print]
 
@@ -21,7 +21,7 @@ gpt_model! {
 
 fn main() -> Result<(), Error> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let expected = || Error::Input("FOLDER THREADS were expected".to_owned());
+    let expected = || Error::Input("expected arguments: FOLDER THREADS [--print]".to_owned());
     let [folder, threads, rest @ ..] = &arguments[..] else { return Err(expected()) };
     let threads = threads.parse().map_err(|_| expected())?;
     let options =
@@ -30,7 +30,7 @@ fn main() -> Result<(), Error> {
     let options = EmbedOptions::beside(folder)?.unwrap_or_default();
     let mut lines = std::io::stdin().lock().lines().map_while(Result::ok);
     while let Some(count) = lines.next() {
-        let count = count.parse().map_err(|_| Error::Input(format!("{count} is no number")))?;
+        let count = count.parse().map_err(|_| Error::Input(format!("{count} is not a number")))?;
         let texts: Vec<String> = lines.by_ref().take(count).collect();
         let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
         let start = Instant::now();

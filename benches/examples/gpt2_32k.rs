@@ -1,6 +1,6 @@
-//! Measures a GPT-2 with a vocabulary that burn can bind (128 MiB in f32) on the GPU, for
-//! `peers/compare.py --gpu`; `gpt` has no such model built in. Prints one JSON object in tokens a
-//! second.
+//! Measures a GPT-2 on the GPU, for `peers/compare.py --gpu`. Its vocabulary is small enough for
+//! burn, which binds a tensor as one buffer of at most 128 MiB (here 96 MiB in f32); `gpt` has no
+//! such model built in. Prints one JSON object with rates in tokens per second.
 //!
 //!     cargo run --release -p gpt-benches --example gpt2_32k -- PREFILL DECODE
 
@@ -19,7 +19,7 @@ fn main() -> Result<(), Error> {
     let (Some(Some(prefill)), Some(Some(decode)), None) =
         (arguments.next(), arguments.next(), arguments.next())
     else {
-        return Err(Error::Input("PREFILL DECODE were expected".to_owned()));
+        return Err(Error::Input("expected two numbers: PREFILL DECODE".to_owned()));
     };
     let model = Model::<Gpt2>::init_as(&Device::gpu()?, 0, Format::F32)?;
     let tokens: Vec<u32> = (0..prefill).map(|i| i.wrapping_mul(2_654_435_761) % 32_768).collect();

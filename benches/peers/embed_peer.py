@@ -3,8 +3,9 @@
     python embed_peer.py export FOLDER ONNX     # writes model.onnx and fused.onnx into the folder ONNX
     python embed_peer.py KIND FOLDER ONNX THREADS [--print]
 
-Reads a number and as many texts from standard input, a line each, embeds them in one call and
-prints the seconds that it took. Repeats until the input ends. With --print, prints the vectors.
+Reads a number and as many texts from standard input, one per line, embeds them in one call and
+prints the seconds that the call took. Repeats until the input ends. With --print, prints the
+vectors instead.
 """
 
 import json
@@ -15,8 +16,8 @@ from pathlib import Path
 
 
 def export(folder, onnx):
-    """The encoder as an ONNX graph, as its users have it, and with the fusions of ONNX Runtime's
-    own optimizer for transformers."""
+    """Writes the encoder as an ONNX graph twice: as PyTorch exports it, and with the fusions of
+    ONNX Runtime's own optimizer for transformers."""
     import torch
     from transformers import AutoModel
 

@@ -1,8 +1,8 @@
 """Writes a GGUF file of the shape of GPT-2 (124 M parameters) or Qwen2.5-0.5B, with random weights
 and no vocabulary.
 
-Needs no package. Matrices are cut from one long row of random blocks, repeated: weights have the
-standard deviation of GPT-2's initialisation, 0.02, and are otherwise meaningless.
+Needs no package. Matrices are cut from a repeated pool of random blocks: weights have the standard
+deviation of GPT-2's initialisation, 0.02, and are otherwise meaningless.
 """
 
 import os
@@ -36,9 +36,10 @@ TYPES = {
     "q5_k": (13, 256, 176, 16),
     "q6_k": (14, 256, 210, 18),
 }
-# Mixtures: GGUF's file type, the format of most matrices, of the fused one, and of sensitive ones.
+# Mixtures: GGUF's file type, and the formats of most matrices, of the fused one (queries, keys and
+# values), and of sensitive ones.
 MIXTURES = {"q4_k_m": (15, "q4_k", "q5_k", "q6_k")}
-# What llama.cpp stores in place of a k-quant if no whole number of its blocks is a row.
+# What llama.cpp stores instead of a k-quant if a row is not a whole number of its blocks.
 NARROW = {"q4_k": "q5", "q6_k": "q8"}
 ALIGNMENT = 32
 DEVIATION = 0.02
@@ -113,7 +114,7 @@ def gpt2(shape, name):
 
 
 def qwen2(shape, name):
-    """As `gpt2`."""
+    """Like `gpt2`."""
     _, dtype, _, sensitive = MIXTURES.get(name, (0, name, name, name))
     embed, hidden = shape.embed, shape.hidden
     keys = embed // shape.heads * shape.kv_heads

@@ -1,12 +1,12 @@
-"""Compares a GGUF that `gpt convert` wrote with llama.cpp: the same tokens and the same logits.
+"""Compares gpt and llama.cpp on a GGUF that `gpt convert` wrote: their tokens and their logits.
 
     python3 benches/peers/same_in_llama.py [--gpt GPT] [--bound X] MODEL.gguf TEXT_FILE
 
-Needs `pip install llama-cpp-python` (built from source: a C++ compiler; minutes). Both programs
-read the same file. Each line of TEXT_FILE is encoded by both, and the logits of each token of the first
-lines (up to --tokens tokens) are compared as normalised mean square error: the sum of squared
-differences over the sum of squares. Exits with 1 if a line has other tokens, or if the error is
-above --bound.
+Needs `pip install llama-cpp-python`, which builds it from source: that takes a C++ compiler and
+minutes. Both programs read the same file and encode each line of TEXT_FILE. The logits of each
+token of the first lines (up to --tokens tokens) are compared by their normalised mean square error:
+the sum of squared differences over the sum of squares. Exits with 1 if the tokens of a line differ,
+or if the error is above --bound.
 
 llama.cpp rounds f32 activations to f16 in attention and to q8 before quantised products, so the
 bound is looser than between our own engines: 1e-5 for files in f32.

@@ -7,7 +7,8 @@ Training uses a plain GPT with PyTorch's fast paths in eager mode: fused attenti
 queries, keys and values, fused AdamW. bf16 is autocast as in nanoGPT, with f32 parameters. A step
 is everything from tokens to updated weights, including clipping. Prints one JSON object.
 
-PyTorch's threads spin while they wait for each other, so any other process slows it down many times.
+PyTorch's threads spin while they wait for each other, so any other process slows PyTorch down by a
+large factor.
 """
 
 import argparse
@@ -57,7 +58,7 @@ class Gpt(nn.Module):
 
 
 def train(arguments):
-    """Tokens a second over a second of steps, after three warm-up steps."""
+    """Tokens per second over at least a second and three steps, after three warm-up steps."""
     shape = MODELS[arguments.model]
     batch, tokens = map(int, arguments.shape.split("x"))
     model = Gpt(**shape)
@@ -91,7 +92,7 @@ def train(arguments):
 
 
 def infer(arguments):
-    """Tokens a second of a prompt with its last logits, and of decoding from an empty cache."""
+    """Tokens per second of a prompt with its last logits, and of decoding from an empty cache."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
     model = GPT2LMHeadModel(GPT2Config()).to(TYPES[arguments.dtype]).eval()

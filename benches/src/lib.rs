@@ -1,4 +1,4 @@
-//! Shared by the benchmarks: models, devices, single kernels, and the comparison of two forms.
+//! Models, devices, single kernels, and the comparison of two forms, for all benchmarks.
 //!
 //! A file in `benches/` measures a kernel or a whole pass; `cargo bench -p gpt-benches --bench
 //! linear -- "gpt2 qkv q4"` selects some of its measurements. Shapes come from real models.
@@ -46,7 +46,7 @@ pub fn is_software(device: &Device) -> bool {
     device.is_gpu() && known.is_some_and(|a| a.kind == "software")
 }
 
-/// The label of a number of rows.
+/// The label of a pass over `rows` rows.
 pub fn phase(rows: u32) -> String {
     match rows {
         1 => "decode".to_owned(),

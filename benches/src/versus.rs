@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput};
 
-/// A form of the work: runs it a number of times and returns the duration.
+/// A form of the work: runs it the given number of times and returns the duration.
 pub type Form<'a> = Box<dyn FnMut(u64) -> Duration + 'a>;
 
 /// The forms of one kernel.
@@ -41,9 +41,12 @@ impl From<Work> for Throughput {
     }
 }
 
-/// Minimum duration of a measurement, minimum duration of a comparison, and its rounds.
+/// The least duration of a measurement.
 const SLICE: Duration = Duration::from_millis(5);
+/// The duration after which a comparison ends, once it has its least number of rounds. With its
+/// greatest number it ends earlier.
 const TOTAL: Duration = Duration::from_millis(1500);
+/// The least and the greatest number of rounds of a comparison.
 const ROUNDS: std::ops::RangeInclusive<usize> = 5..=41;
 
 /// Measures and compares the forms that `make` creates, if the command line selects one of them.
@@ -92,7 +95,7 @@ fn ratios(forms: &mut Forms<'_>) -> [f64; 2] {
     while rounds[0].len() < *ROUNDS.start()
         || (start.elapsed() < TOTAL && rounds[0].len() < *ROUNDS.end())
     {
-        // The first form of a round inherits the caches of the last one, so the order rotates.
+        // The first form of a round inherits the caches of the previous one, so the order rotates.
         let mut took = [Duration::ZERO; 3];
         for i in 0..3 {
             let which = (i + rounds[0].len()) % 3;
@@ -124,7 +127,7 @@ where
     F: FnMut(bool) -> R + 'a,
 {
     let (mut specialised, mut dynamic, mut control) = (make(), make(), make());
-    assert_eq!(specialised(true), dynamic(false), "one result in two forms");
+    assert_eq!(specialised(true), dynamic(false), "the two forms have different results");
     control(true);
     Forms {
         specialised: Box::new(move |n| timed(n, || specialised(true))),
@@ -133,7 +136,7 @@ where
     }
 }
 
-/// The wall-clock time of some runs.
+/// The wall-clock time of `n` runs.
 pub fn timed<R>(n: u64, mut run: impl FnMut() -> R) -> Duration {
     let start = Instant::now();
     for _ in 0..n {
@@ -142,7 +145,8 @@ pub fn timed<R>(n: u64, mut run: impl FnMut() -> R) -> Duration {
     start.elapsed()
 }
 
-/// Measures work with a single form. `run` does it a number of times.
+/// Measures work with a single form. `run` does the work the given number of times and returns the
+/// duration.
 pub fn alone(
     criterion: &mut Criterion,
     group: &str,
@@ -168,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    #[should_panic(expected = "one result in two forms")]
+    #[should_panic(expected = "the two forms have different results")]
     fn forms_with_different_results_are_rejected() {
         two(|| |literal| u32::from(literal));
     }

@@ -45,7 +45,7 @@ def run(gpt, command, folder):
 
 
 # Messages that a reader of the picture can do without: they repeat, or describe this machine.
-LEFT_OUT = re.compile(r": saved |^step \d+ of \d+: |^running on |tokens read in")
+LEFT_OUT = re.compile(r": saved |^step \d+ of \d+: |^running on |tokens? read in")
 
 
 def shorten(lines):

@@ -59,12 +59,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         (Some("safetensors"), Some(_)) => {
             return Err(Failure::Input(
-                "safetensors are written in f32; remove --dtype, or name a .gguf".to_owned(),
+                "safetensors are written in f32; remove --dtype, or name a .gguf file".to_owned(),
             ));
         }
         _ => {
             return Err(Failure::Input(format!(
-                "{} ends neither in .gguf nor in .safetensors",
+                "{} ends neither in .gguf nor in .safetensors; name a file that does",
                 to.display()
             )));
         }

@@ -1,4 +1,4 @@
-//! `gpt devices`: lists the devices.
+//! `gpt devices`: lists the devices, and the one that `auto` chooses.
 
 use clap::Args;
 use gpt_runtime::__private::plan::{Feature, Features};

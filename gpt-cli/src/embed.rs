@@ -22,10 +22,10 @@ pub struct Arguments {
     /// A file with a text on each line, UTF-8; empty lines are skipped
     #[arg(long, value_name = "FILE", conflicts_with = "text")]
     file: Option<PathBuf>,
-    /// mean, cls or last token [default: as modules.json beside the weights says, or mean]
+    /// Pooling: mean, cls, last [default: from modules.json beside the weights, or mean]
     #[arg(long, value_enum, value_name = "KIND", hide_possible_values = true)]
     pooling: Option<Kind>,
-    /// Cuts longer texts [default: as sentence_bert_config.json says, or the context]
+    /// Cuts longer texts to N tokens [default: from sentence_bert_config.json, or the context]
     #[arg(long, value_name = "N")]
     max_tokens: Option<usize>,
     #[command(flatten)]
@@ -67,7 +67,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let texts: Vec<&str> =
         given.chain(lines.lines().filter(|line| !line.trim().is_empty())).collect();
     if texts.is_empty() {
-        return Err(Failure::Input("the file has no text; each line of it is a text".to_owned()));
+        return Err(Failure::Input("the file has no text; write one on each line".to_owned()));
     }
     let described = match &arguments.load.weights {
         Some(path) => EmbedOptions::beside(path)?,
@@ -79,12 +79,15 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     options.max_tokens = arguments.max_tokens.or(options.max_tokens);
     let model = arguments.load.load(arguments.tokenizer.tokenizer.clone())?;
-    let spinner = Spinner::new(format!("embedding {} texts", texts.len()));
+    let spinner = Spinner::new(format!("embedding {}", output::counted(texts.len(), "text")));
     let embeddings = model.embed(&texts, &options)?;
     drop(spinner);
     let truncated = embeddings.truncated();
     if truncated > 0 {
-        eprintln!("note: {truncated} of {} texts were too long and were cut", texts.len());
+        eprintln!(
+            "note: truncated {truncated} of {} to the maximum length",
+            output::counted(texts.len(), "text")
+        );
     }
     let mut out = BufWriter::new(output::stdout());
     if arguments.json {

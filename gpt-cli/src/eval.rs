@@ -1,8 +1,9 @@
 //! `gpt eval`: measures how well a model predicts a text.
 //!
 //! The text is cut into windows of `--context` tokens. Only the second half of each window is
-//! scored, so each scored token has at least half a window of context. If texts begin with BOS,
-//! each window does. llama.cpp's `llama-perplexity` does the same, so the results are comparable.
+//! scored, so each scored token has at least half a window of context. If the tokenizer begins a
+//! text with BOS, each window begins with it, too. llama.cpp's `llama-perplexity` does the same, so
+//! the results are comparable.
 
 use std::path::PathBuf;
 
@@ -55,7 +56,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let context = arguments.context.unwrap_or(longest.min(512));
     if context < 4 || context > longest {
         return Err(Failure::Input(format!(
-            "a window of {context} tokens was requested; a window has 4 to {longest}, the model's context"
+            "--context is {context}; it must be from 4 to {longest}, the model's context"
         )));
     }
     let windows: Vec<&[u32]> = tokens.chunks_exact(context).collect();
@@ -78,7 +79,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut total = Total::default();
     let prefix = tokenizer.prefix();
     for (done, window) in (1..).zip(windows) {
-        // Each window begins as a text does. The tokens that this replaces are not scored.
+        // Each window begins with the prefix of a text. The tokens that it replaces are not scored.
         let mut window = window.to_vec();
         let begin = prefix.len().min(context / 2);
         window[..begin].copy_from_slice(&prefix[..begin]);

@@ -1,12 +1,13 @@
-//! Handles out-of-memory. If an allocation of Rust's collections fails, the process aborts. The
-//! allocator here prints an error and exits with status 1 instead. Weights, caches and the buffers
-//! of training are memory-mapped, and their allocation returns an error.
+//! Handles running out of memory. By default, the process aborts if an allocation of Rust's
+//! collections fails. With the allocator here, it prints an error and exits with status 1 instead.
+//! Weights, caches and the buffers of training are memory-mapped, and failing to allocate them is
+//! an error of the runtime.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fmt::Arguments;
 use std::io::Write;
 
-/// The system's allocator. It exits with an error if an allocation fails.
+/// The system's allocator, which ends the process with an error if an allocation fails.
 pub struct Allocator;
 
 #[global_allocator]

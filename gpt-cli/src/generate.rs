@@ -34,7 +34,7 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// The arguments of `gpt` without a subcommand.
+    /// The arguments that `gpt` without a subcommand uses.
     pub fn welcome() -> Arguments {
         // A new seed for each run, so that each run generates a different text.
         let seed = UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs());
@@ -66,7 +66,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         ..Stop::default()
     };
     let start = Instant::now();
-    let spinner = Spinner::new(format!("reading {} tokens", prompt.len()));
+    let spinner = Spinner::new(format!("reading {}", output::counted(prompt.len(), "token")));
     let mut generation =
         session.generate_from_tokens(&prompt, arguments.sampling.sampling(), stop)?;
     drop(spinner);
@@ -92,8 +92,8 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     output::line(&mut output::stdout(), "")?;
     eprintln!(
-        "{} tokens read in {}, {tokens} written in {} ({:.1} tokens/s)",
-        prompt.len(),
+        "{} read in {}, {tokens} written in {} ({:.1} tokens/s)",
+        output::counted(prompt.len(), "token"),
         output::seconds(prefill),
         output::seconds(decode),
         tokens as f64 / decode.max(1e-9)

@@ -1,4 +1,5 @@
-//! Ctrl-C: the first one ends the generation or training run, the second one ends the process.
+//! Handles Ctrl-C. The first one stops the work in progress, such as a generation or a training
+//! run. A second one, before the work has stopped, ends the process.
 
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,8 +19,8 @@ pub fn listen() {
     });
 }
 
-/// Ends the process at once. Other threads still run, so the cleanup of libraries, such as a
-/// graphics driver's, must not.
+/// Ends the process at once. Other threads are still running, so cleanup code of libraries, such as
+/// a graphics driver's, must not run.
 pub fn end(status: i32) -> ! {
     #[cfg(unix)]
     // SAFETY: the call has no preconditions.

@@ -17,10 +17,10 @@ pub struct Arguments {
     #[arg(long, value_name = "1,2,3", value_delimiter = ',')]
     #[arg(required_unless_present = "prompt", conflicts_with = "prompt")]
     ids: Vec<u32>,
-    /// A text; its tokens are printed as "ids", too
+    /// A text; its token ids are printed, too
     #[arg(long, value_name = "TEXT")]
     prompt: Option<String>,
-    /// Only the logits after the last token
+    /// Prints only the logits after the last token
     #[arg(long)]
     last: bool,
     #[command(flatten)]
@@ -60,7 +60,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     if arguments.last {
         let mut session = session.open()?;
-        let spinner = Spinner::new(format!("reading {} tokens", ids.len()));
+        let spinner = Spinner::new(format!("reading {}", output::counted(ids.len(), "token")));
         let logits = session.push(&ids)?;
         drop(spinner);
         row(ids.len() - 1, &logits)?;
@@ -86,6 +86,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(out.flush()?)
 }
 
+/// A line with the five likeliest tokens and their logits.
 fn likeliest(position: usize, logits: &[f32]) -> String {
     let mut order: Vec<usize> = (0..logits.len()).collect();
     order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));

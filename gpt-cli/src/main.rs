@@ -4,8 +4,9 @@
 //! `options` the arguments that subcommands share. `output` prints results and failures, `progress`
 //! the progress of long operations.
 //!
-//! Results go to standard output, messages about them to standard error. A failure is one sentence
-//! on standard error. The exit status is 2 for invalid arguments or files and 1 for other failures.
+//! Results go to standard output, messages about them to standard error. A failure is printed on
+//! standard error, as one sentence except for the errors of a spec. The exit status is 2 for
+//! invalid arguments or files and 1 for other failures.
 
 #[macro_use]
 mod stderr;
@@ -141,8 +142,8 @@ fn main() -> ExitCode {
 }
 
 /// Disables Mesa's Vulkan layer that reorders adapters, unless the user configures it. The layer
-/// looks for a Wayland display, and where there is none it prints an error for each instance of
-/// Vulkan. `gpt` ranks adapters itself.
+/// looks for a Wayland display, and if there is none, it prints an error for each Vulkan instance.
+/// `gpt` ranks adapters itself.
 fn silence_device_select() {
     let configured = ["MESA_VK_DEVICE_SELECT", "NODEVICE_SELECT"];
     if cfg!(target_os = "linux") && !configured.iter().any(|name| env::var_os(name).is_some()) {

@@ -1,4 +1,5 @@
-//! `gpt man`: writes man pages, and the same text as Markdown. Packagers call it, so help hides it.
+//! `gpt man`: writes man pages, and the help of all commands as Markdown. It is for packagers, so
+//! `gpt --help` does not list it.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -19,7 +20,7 @@ pub struct Arguments {
     out: PathBuf,
 }
 
-/// The reference of all subcommands, as `--help` prints them.
+/// The file with the help of all commands.
 const REFERENCE: &str = "commands.md";
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -34,14 +35,14 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     output::line(&mut output::stdout(), &text)
 }
 
-/// A section of Markdown for each subcommand.
+/// The help of `gpt` and of each listed subcommand, each as a section of Markdown.
 fn reference() -> String {
     let mut command = usage::command::<crate::Arguments>();
     command.build();
     let mut text = String::from("# Commands\n");
     let mut section = |title: &str, help: &str| {
         write!(text, "\n## `{title}`\n\n```text\n{}\n```\n", help.trim_end())
-            .expect("a string takes all text")
+            .expect("writing to a string does not fail")
     };
     section("gpt", &command.render_help().to_string());
     for subcommand in command.get_subcommands().filter(|c| !c.is_hide_set()) {

@@ -1,9 +1,9 @@
 //! The model of a command: built into the binary, or compiled at start.
 //!
 //! The macro generates a built-in model from its declaration. [`choose`] finds the model that the
-//! arguments name with `--model`, or declare with the keys of `--spec`, or else the one that the
-//! file of weights describes. A spec that matches no built-in model goes through the compiler that
-//! the macro calls; naga validates its shaders before a GPU runs them.
+//! arguments name with `--model` or declare with the keys of `--spec`; without either, the one that
+//! the file of weights describes. A model that is not built in is compiled by the compiler that the
+//! macro calls; naga validates its shaders before a GPU runs them.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -105,12 +105,12 @@ pub static ALL: [BuiltIn; 7] = [
 /// The model of a command.
 pub struct Chosen {
     pub plan: &'static Plan,
-    /// The built-in model, which the macro compiled. For a model compiled at start there is none,
-    /// and if its activation is a closure, the CPU engine interprets it.
+    /// The built-in model, which the macro compiled. None for a model that was compiled at start:
+    /// if the activation of such a model is a closure, the CPU engine interprets it.
     built_in: Option<&'static BuiltIn>,
 }
 
-/// The model that the arguments name. Without `--model` and `--spec` it is the one that `weights`
+/// The model of the arguments `--model` or `--spec`. Without either it is the one that `weights`
 /// describes; without weights, the embedded one.
 pub fn choose(
     model: Option<&'static BuiltIn>,
@@ -128,7 +128,7 @@ pub fn choose(
 /// The model that a file of weights or a `config.json` describes.
 fn described(path: &Path) -> Result<Chosen, Failure> {
     let spec = weights::read_spec(path)?;
-    // A file says nothing of dropout, which is for training.
+    // Dropout is for training, and is not read from files.
     let same = |other: &Spec| Spec { dropout: spec.dropout, ..other.clone() } == spec;
     if let Some(model) = ALL.iter().find(|model| same(&(model.plan)().spec)) {
         return Ok(model.into());
@@ -164,11 +164,12 @@ fn compile(name: &str, spec: &Spec) -> Result<Chosen, Failure> {
     Ok(Chosen { plan: Box::leak(Box::new(plan)), built_in: None })
 }
 
-/// The name of a model: its file's name without the extension. If the file is called `config` or
-/// its name begins with `model`, the folder's name.
+/// The name of a model: its file's name without the extension. If `path` is a folder, or if the
+/// file's name is `config` or begins with `model`, it is the folder's name, or in the hub's cache
+/// the repository's.
 pub fn name_of_file(path: &Path) -> String {
     let text = |name: &std::ffi::OsStr| name.to_string_lossy().into_owned();
-    // A file may be a link to a blob that is named after its checksum.
+    // A link is not resolved: in the hub's cache it leads to a blob, named after its checksum.
     let stem = path.file_stem().map(text).filter(|_| !path.is_dir());
     let folder = if path.is_dir() { Some(path) } else { path.parent() };
     let folder = folder.map(|folder| if folder == Path::new("") { Path::new(".") } else { folder });
@@ -186,7 +187,7 @@ pub fn name_of_file(path: &Path) -> String {
     if name.is_empty() { "Model".to_owned() } else { name }
 }
 
-/// The name of a model in messages: as `--model` spells it, or else its plan's name.
+/// The name of a model in messages: as `--model` spells it, or otherwise its plan's name.
 pub fn name_of(plan: &'static Plan) -> &'static str {
     let built_in = ALL.iter().find(|model| std::ptr::eq((model.plan)(), plan));
     built_in.map_or(&plan.name, |model| model.name)
@@ -205,7 +206,7 @@ impl Chosen {
     }
 
     /// Validates the shaders of a model that was compiled at start, as the macro does for a
-    /// built-in one. The CPU engine uses none, and does not wait.
+    /// built-in one. Does nothing for the CPU engine, which uses no shaders.
     fn validate(&self, device: &Device) -> Result<(), Error> {
         if self.built_in.is_some() || !device.is_gpu() {
             return Ok(());
@@ -221,7 +222,8 @@ impl Chosen {
     /// Loads the model with the weights at `path`, or with the embedded ones.
     ///
     /// # Errors
-    /// No path for a model without embedded weights; weights that cannot be loaded.
+    /// Fails if there is no path and the model has no embedded weights, or if the weights cannot be
+    /// loaded.
     pub fn load(&self, path: Option<&Path>, device: &Device, options: &LoadOptions) -> Loaded {
         self.validate(device)?;
         let embedded = self.built_in.and_then(|model| Some((model, model.embedded?)));

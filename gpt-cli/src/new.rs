@@ -1,6 +1,6 @@
 //! `gpt new`: writes a crate with the model that a file describes.
 //!
-//! The crate is `templates/hello-gpt` of the repository, with another name, another model, and
+//! The crate is `templates/hello-gpt` of the repository, with another name and another model, and
 //! without the lines that mention training.
 
 use std::fs;
@@ -30,8 +30,8 @@ pub struct Arguments {
     path: Option<PathBuf>,
 }
 
-// Links to the template. A package does not reach outside of its folder, and leaves out folders
-// that have a Cargo.toml.
+// The folder `assets/hello-gpt` has symbolic links to the template's files: a package contains no
+// files outside its own folder, and no folders with a Cargo.toml.
 const MANIFEST: &str = include_str!("../assets/hello-gpt/manifest.toml");
 const README: &str = include_str!("../assets/hello-gpt/README.md");
 const MAIN: &str = include_str!("../assets/hello-gpt/main.rs");
@@ -40,7 +40,8 @@ const _: () = assert!(
     "the symbolic links in assets/hello-gpt are text files; clone with `git -c core.symlinks=true`"
 );
 
-/// Names in the template, and its weights and prompt.
+/// What is replaced in the template: the names of its crate and its model, and the weights and
+/// prompt of its command.
 const CRATE: &str = "hello-gpt";
 const MODEL: &str = "Hello";
 const RUN: &str = "model \"fn main\"";
@@ -109,7 +110,8 @@ fn crate_name(folder: &Path) -> Result<&str, Failure> {
     Ok(name)
 }
 
-/// The line of Cargo.toml that names the runtime: the version of this program, or that in a clone.
+/// The line of Cargo.toml that names the runtime: in the version of this program, or by its path in
+/// a clone.
 fn dependency(clone: Option<&Path>) -> Result<String, Failure> {
     let version = env!("CARGO_PKG_VERSION");
     let Some(clone) = clone else {
@@ -123,12 +125,13 @@ fn dependency(clone: Option<&Path>) -> Result<String, Failure> {
         )));
     }
     let runtime = absolute(&runtime).map_err(error("read", &runtime))?;
-    // TOML and Windows both read a slash.
+    // Slashes are valid in TOML strings and in paths of Windows.
     let runtime = runtime.display().to_string().replace('\\', "/");
     Ok(format!("gpt-runtime = {{ path = {runtime:?} }}"))
 }
 
-/// The weights: `from` itself, or those beside it. None if there are none.
+/// The path of the weights: `from` itself, or the folder of the `config.json` that `from` names.
+/// None if there are no weights.
 fn weights_of(from: &Path) -> Option<PathBuf> {
     let path = absolute(from).ok()?;
     let is_config = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json"));
@@ -138,7 +141,7 @@ fn weights_of(from: &Path) -> Option<PathBuf> {
     (whole || path.is_file()).then_some(path)
 }
 
-/// A path as a shell reads it.
+/// Quotes a path for a shell, unless it has only plain characters.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = text.chars().all(|c| c.is_alphanumeric() || "/._-:\\".contains(c));
@@ -170,7 +173,7 @@ fn readme(name: &str, weights: &str) -> String {
 fn program(model: &Declared) -> String {
     let text = without_training(MAIN);
     let start = text.find("gpt_model! {").expect("the template declares a model");
-    let len = text[start..].find("\n}\n").expect("and the declaration ends") + 2;
+    let len = text[start..].find("\n}\n").expect("the declaration ends") + 2;
     let (before, after) = (&text[..start], &text[start + len..]);
     // A type of the same name is imported.
     let taken = before.split(|c: char| !c.is_alphanumeric()).any(|word| word == model.name);
@@ -193,7 +196,7 @@ mod tests {
         }
     }
 
-    /// Nothing of the template is left, and a model called as an imported type has another name.
+    /// No name of the template is left, and a model with the name of an imported type is renamed.
     #[test]
     fn the_template_is_filled_in() {
         let model = |name: &str| Declared {

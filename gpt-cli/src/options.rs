@@ -65,7 +65,8 @@ pub struct ModelArgument {
 }
 
 impl ModelArgument {
-    /// The model, which without a name is the one that `weights` describes.
+    /// The model that `--model` names or `--spec` declares; otherwise the one that `weights`
+    /// describes; without weights, bard.
     pub fn choose(&self, weights: Option<&Path>) -> Result<Chosen, Failure> {
         models::choose(self.model, self.spec.as_deref(), weights)
     }
@@ -87,7 +88,7 @@ pub struct LoadArguments {
 }
 
 impl LoadArguments {
-    /// Opens the device and loads the model, with notes about both on standard error.
+    /// Opens the device and loads the model. Prints notes about both to standard error.
     pub fn load(&self, tokenizer: Option<PathBuf>) -> Result<Model<Untyped>, Failure> {
         let chosen = self.model.choose(self.weights.as_deref())?;
         let device = self.device.open()?;
@@ -168,8 +169,8 @@ impl SamplingArguments {
     }
 }
 
-/// Parses a value by its name, and lists all names for completions. The error of `parse`, which
-/// names what is expected, replaces clap's.
+/// Parses a value by its name, and lists all names for completions and help. An invalid name gives
+/// the error of `parse`, which says what is expected, instead of clap's.
 #[derive(Clone)]
 pub struct Named<T> {
     pub names: fn() -> Vec<&'static str>,
@@ -207,7 +208,7 @@ pub fn formats() -> Named<Format> {
     }
 }
 
-/// Parses `--dtype` of a file that is written.
+/// Parses the `--dtype` of `gpt convert`.
 pub fn recipes() -> Named<Recipe> {
     Named {
         names: Recipe::names,

@@ -9,12 +9,12 @@ use gpt_runtime::train::TrainBytes;
 pub enum Failure {
     /// An error of the runtime.
     Runtime(gpt_runtime::Error),
-    /// Invalid arguments or files; one sentence.
+    /// Invalid arguments or files: one sentence, or the errors of a spec on several lines.
     Input(String),
     /// A failure that the user did not cause, such as a network error; one sentence.
     #[cfg(feature = "hub")]
     Failed(String),
-    /// Standard output cannot be written.
+    /// Standard output could not be written.
     Output(std::io::Error),
 }
 
@@ -48,7 +48,7 @@ impl Failure {
         ExitCode::from(status)
     }
 
-    /// One sentence.
+    /// The message: one sentence, except for the errors of a spec.
     pub fn message(self) -> String {
         match self {
             Failure::Output(error) => format!("cannot write the result: {error}"),
@@ -70,7 +70,7 @@ pub fn line(out: &mut impl Write, text: &str) -> Result<(), Failure> {
     Ok(writeln!(out, "{text}")?)
 }
 
-/// Prints the JSON object that ends a `--json` run.
+/// Prints the JSON object of a command with `--json`.
 pub fn json(value: &serde_json::Value) -> Result<(), Failure> {
     line(&mut stdout(), &value.to_string())
 }
@@ -80,12 +80,17 @@ pub fn count(n: u64) -> String {
     scaled(n as f64, 1000.0, ["", " k", " M", " G", " T"])
 }
 
+/// Formats a number and its noun, as in `1 token` and `2 tokens`.
+pub fn counted(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
 /// Formats bytes in powers of 1024.
 pub fn bytes(n: u64) -> String {
     scaled(n as f64, 1024.0, [" B", " KiB", " MiB", " GiB", " TiB"])
 }
 
-/// The memory of training by purpose.
+/// The bytes that training takes, by purpose.
 pub fn train_parts(memory: &TrainBytes) -> [(&'static str, u64); 5] {
     [
         ("parameters", memory.parameters),
@@ -128,7 +133,7 @@ pub struct Spread {
 
 impl Spread {
     /// # Panics
-    /// If there are no measurements.
+    /// Panics if there are no measurements.
     pub fn of(mut values: Vec<f64>) -> Spread {
         values.sort_by(f64::total_cmp);
         let n = values.len();

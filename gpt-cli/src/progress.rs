@@ -1,5 +1,5 @@
-//! Progress of what takes longer than a second, on standard error if that is a terminal. It is
-//! erased when the work is done.
+//! Shows the progress of work that takes longer than a second, on standard error if that is a
+//! terminal. The display is erased when the work is done.
 
 use std::collections::HashSet;
 use std::io::{IsTerminal, stderr};
@@ -12,13 +12,13 @@ use gpt_runtime::weights::{HostTensor, Weights};
 use gpt_runtime::{Error, Format, Plan, Progress, TensorId};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// The time before anything appears. Most commands are faster.
+/// The time before anything is shown. Most commands are faster.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The time between two pictures of a spinner.
+/// The time between two frames of a spinner.
 const TICK: Duration = Duration::from_millis(100);
 
-/// A bar whose length is known. It is removed when it is dropped.
+/// A bar for work of known length. It is erased when it is dropped.
 pub struct Bar {
     total: u64,
     template: &'static str,
@@ -32,14 +32,14 @@ impl Bar {
         Bar { total, template, start: Instant::now(), shown: OnceLock::new() }
     }
 
-    /// A line without motion, shown at once: for work that is timed, which nothing may disturb.
+    /// Shows a line without motion at once, for work that is timed and that nothing may disturb.
     pub fn still(text: &'static str) -> Bar {
         let bar = Bar::new(0, text);
         bar.shown().tick();
         bar
     }
 
-    /// Moves the bar to `done`, and shows it if the work takes longer than a second.
+    /// Moves the bar to `done`, and shows it if the work has taken longer than a second.
     pub fn set(&self, done: u64) {
         self.set_with(done, String::new);
     }
@@ -71,14 +71,14 @@ impl Drop for Bar {
     }
 }
 
-/// A spinner with the time, for work of unknown length. It is removed when it is dropped.
+/// A spinner with the elapsed time, for work of unknown length. It is erased when it is dropped.
 pub struct Spinner {
     stop: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Spinner {
-    /// Shows `what`, such as "reading 2000 tokens".
+    /// Shows `what`, such as "reading 2000 tokens", if the work takes longer than a second.
     pub fn new(what: impl Into<String>) -> Spinner {
         let what = what.into();
         let (stop, stopped) = mpsc::channel::<()>();
@@ -114,7 +114,7 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("the template is valid")
 }
 
-/// The callback of [`LoadOptions`](gpt_runtime::LoadOptions).
+/// The progress callback of [`LoadOptions`](gpt_runtime::LoadOptions): it draws a bar.
 pub fn loading() -> Progress {
     let bar: Mutex<Option<Bar>> = Mutex::new(None);
     Progress::new(move |done, total| {
@@ -128,7 +128,7 @@ pub fn loading() -> Progress {
     })
 }
 
-/// Weights that show how many of their tensors were read.
+/// Weights with a bar that shows how many of their tensors were read.
 pub struct Watched<'a> {
     weights: &'a dyn Weights,
     bar: Bar,

@@ -76,7 +76,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A sentence that the device can be trusted, or a failure that it cannot.
+/// A sentence that says that the device can be trusted, or a failure that says why it cannot.
 fn verdict(name: &str, found: &SelfTest) -> Result<String, Failure> {
     if let Some(off) = found.first_off() {
         let tokens = if off.rows == 1 { "token" } else { "tokens" };
@@ -95,23 +95,27 @@ fn verdict(name: &str, found: &SelfTest) -> Result<String, Failure> {
             "nothing was tested: {name} has no kernels for that format, because a matrix is larger than an adapter can bind"
         )));
     }
+    let agree = if found.checks.len() == 1 { "agrees" } else { "agree" };
     Ok(format!(
-        "{} can be trusted with {name}: {} steps agree with {}",
+        "{} can be trusted with {name}: {} {agree} with {}",
         found.device,
-        found.checks.len(),
+        output::counted(found.checks.len(), "step"),
         found.reference
     ))
 }
 
-/// Prints the steps of one format, or gradients, each by its layer with the greatest error.
+/// Prints the steps of one format, or the gradients, each with the greatest error of any layer.
 fn table(what: &str, found: &SelfTest) -> Result<(), Failure> {
     let mut out = output::stdout();
     for format in &found.left_out {
-        let text = format!("{}: there are no kernels, as a matrix is too large", format.name());
+        let text = format!(
+            "{}: there are no kernels, because a matrix is larger than an adapter can bind",
+            format.name()
+        );
         output::line(&mut out, &text)?;
     }
     if let Some(first) = found.checks.first() {
-        let text = format!("{what}, errors of at most {:.0e}:", first.bound);
+        let text = format!("{what}, largest error allowed {:.0e}:", first.bound);
         output::line(&mut out, &text)?;
     }
     for worst in worst(found) {
@@ -184,7 +188,7 @@ mod tests {
             left_out: Vec::new(),
         };
         let message = verdict("gpt2", &found).ok();
-        let expected = "a GPU can be trusted with gpt2: 1 steps agree with plain Rust";
+        let expected = "a GPU can be trusted with gpt2: 1 step agrees with plain Rust";
         assert_eq!(message.as_deref(), Some(expected));
         found.checks.push(check("attention", f64::INFINITY));
         found.checks.push(check("mlp_up", 1.0));

@@ -35,7 +35,7 @@ pub struct Arguments {
 
 fn features(names: &str) -> Result<Features, String> {
     Features::parse(names).ok_or_else(|| {
-        format!("the features are {}, with commas between them", Features::ALL.names())
+        format!("expected names from this list, separated by commas: {}", Features::ALL.names())
     })
 }
 

@@ -20,6 +20,6 @@ pub fn install() {
     unsafe { libc::signal(libc::SIGBUS, end as libc::sighandler_t) };
 }
 
-/// Windows does not truncate a mapped file.
+/// Windows does not let a mapped file be truncated.
 #[cfg(not(unix))]
 pub fn install() {}

@@ -27,7 +27,7 @@ pub struct Arguments {
 /// The model that a file describes, as a declaration.
 #[derive(Clone)]
 pub struct Declared {
-    /// The type.
+    /// The name of the type.
     pub name: String,
     /// The keys, in lines of at most 92 columns.
     pub keys: String,

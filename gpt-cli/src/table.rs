@@ -1,6 +1,4 @@
-//! Tables with aligned columns, coloured on a terminal.
-//!
-//! Colours follow `NO_COLOR` and `TERM=dumb`, and a pipe gets none.
+//! Tables with aligned columns, coloured on a terminal unless `NO_COLOR` or `TERM=dumb` is set.
 
 use console::Style;
 
@@ -36,7 +34,7 @@ impl Table {
         Table { columns: columns.chars().map(align).collect(), rows: Vec::new() }
     }
 
-    /// Adds the titles of the columns. The first one is the title of the table.
+    /// Adds the titles of the columns. That of the first column is the title of the table.
     pub fn head<S: Into<String>>(&mut self, cells: impl IntoIterator<Item = S>) {
         self.add(Look::Head, cells);
     }

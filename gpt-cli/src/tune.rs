@@ -23,7 +23,7 @@ pub struct Arguments {
     #[arg(long, value_name = "TYPE", value_parser = options::formats(), hide_possible_values = true)]
     #[arg(help = options::formats_help("every format, then training"))]
     dtype: Option<Format>,
-    /// Measures the kernels of training only
+    /// Measures only the kernels of training
     #[arg(long, conflicts_with = "dtype")]
     train: bool,
     /// Prints one JSON object
@@ -97,7 +97,7 @@ fn table(what: &str, choices: &[Choice]) -> Result<(), Failure> {
     let mut out = output::stdout();
     if let Some(first) = choices.first() {
         let text = format!(
-            "{what} of {} tokens; times of all steps of a kernel in the first layers alone:",
+            "{what} of {} tokens; each time is that of all steps of a kernel, in the first layers only:",
             first.rows
         );
         output::line(&mut out, &text)?;

@@ -1,5 +1,5 @@
-//! Parses the command line. Help has one layout for all subcommands, and an error is one sentence
-//! like every other failure.
+//! Parses the command line. Help has one layout for subcommands that take only options and another
+//! for the rest. clap's errors are shortened to one sentence, like other failures.
 
 use std::env;
 use std::ffi::OsString;
@@ -16,10 +16,10 @@ const HELP: &str = "{about}\n\n{usage-heading} {usage}\n\n{options}{after-help}"
 /// subcommands that take more than options.
 const OVERVIEW: &str = "{about}\n\n{usage-heading} {usage}\n\n{all-args}{after-help}";
 
-/// The widest line of help, on a wide terminal or without one.
+/// The widest line of help in columns, on a wide terminal or without a terminal.
 const WIDTH: usize = 100;
 
-/// The declared command with what all its subcommands share.
+/// Returns the declared command, and adds what all its subcommands share.
 pub fn command<A: CommandFactory>() -> Command {
     let command = A::command()
         .max_term_width(WIDTH)
@@ -41,11 +41,11 @@ pub fn command<A: CommandFactory>() -> Command {
             .max_term_width(WIDTH)
             .help_template(if has_positionals { OVERVIEW } else { HELP })
             .disable_help_flag(true)
-            // The list does not show `--help`, which the user has just typed: only without its line
-            // does the help of `gpt train` fit a screen.
+            // The list leaves out `--help`, which the user has just typed. With that line, the help
+            // of `gpt train` would not fit on a screen.
             .arg(help().hide(true))
             .mut_args(|argument| {
-                // `-1` is a value, which the option may reject, and not an unknown flag.
+                // `-1` is the option's value, which it may reject, and not an unknown flag.
                 match argument.get_action().takes_values() {
                     true => argument.allow_negative_numbers(true),
                     false => argument,
@@ -67,13 +67,14 @@ fn help() -> Arg {
     flag.help("Prints this help").action(ArgAction::Help)
 }
 
-/// Parses the arguments of this process. Prints help and the version, and ends the process there.
+/// Parses the arguments of this process. If they ask for help or for the version, prints it and
+/// ends the process.
 ///
 /// # Errors
-/// The arguments are invalid.
+/// Fails if the arguments are invalid.
 pub fn parse<A: CommandFactory + FromArgMatches>() -> Result<A, Failure> {
     let mut words: Vec<OsString> = env::args_os().collect();
-    // `gpt help train` is `gpt train --help`. clap's own `help` would be one more command in lists.
+    // `gpt help train` is `gpt train --help`. clap's own `help` would be listed as a command.
     if words.get(1).is_some_and(|word| word == "help") {
         words.remove(1);
         words.push("--help".into());
@@ -86,7 +87,7 @@ pub fn parse<A: CommandFactory + FromArgMatches>() -> Result<A, Failure> {
     })
 }
 
-/// Joins the paragraphs that clap prints for an error.
+/// Joins the paragraphs that clap prints for an error, such as these, into one sentence.
 ///
 /// ```text
 /// error: unexpected argument '--promt' found
@@ -190,7 +191,7 @@ mod tests {
         }
     }
 
-    /// Splits a command at spaces outside of quotes, and ends it where output is redirected.
+    /// Splits a command at spaces outside quotes, without the redirection of its output.
     fn words(line: &str) -> Vec<String> {
         let (line, _) = line.split_once(" > ").unwrap_or((line, ""));
         let parts = line.split('"').enumerate();

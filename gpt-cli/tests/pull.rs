@@ -1,4 +1,4 @@
-//! `gpt pull` from a server on this machine, which fails in all the ways that servers do.
+//! `gpt pull` from a server on this machine that fails in the ways that servers do.
 #![cfg(feature = "hub")]
 
 use std::collections::BTreeMap;
@@ -26,17 +26,17 @@ enum Fault {
     Slow,
     /// Is silent after the header.
     Silent,
-    /// Sends one byte less, and says so.
+    /// Announces and sends one byte less.
     Short,
-    /// Announces nothing and sends one byte more.
+    /// Announces no length and sends one byte more.
     Long,
-    /// Sends another byte in the middle.
+    /// Changes a byte in the middle.
     Damaged,
     /// Cuts the first connection, and sends the whole file whatever was requested.
     NoRanges,
-    /// Answers with this status.
+    /// Answers the request for a file with this status.
     Status(u16),
-    /// As above, for the list of files.
+    /// Answers the request for the list of files with this status.
     ListStatus(u16),
 }
 
@@ -124,7 +124,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// The checksum that names a file: of large files SHA-256, of others git's.
+/// The checksum that names a file: git's for JSON files, which are small, SHA-256 for the others.
 fn checksum(name: &str, data: &[u8]) -> String {
     if name.ends_with(".json") {
         let blob = [format!("blob {}\0", data.len()).as_bytes(), data].concat();
@@ -156,7 +156,7 @@ impl Shared {
             }
             ("/api/models/o/r/revision/main", _) => self.list(stream),
             (path, fault) => match path.strip_prefix(&format!("/o/r/resolve/{COMMIT}/")) {
-                // The hub redirects to where large files are, which needs no token.
+                // The hub redirects to the host of large files, which needs no token.
                 Some(name) => redirect(stream, name),
                 None => match path.strip_prefix("/cdn/").and_then(|name| self.files.get(name)) {
                     Some(data) => send(stream, data, &request, fault),
@@ -192,7 +192,7 @@ fn refuse(mut stream: TcpStream, status: u16) -> std::io::Result<()> {
     head(&mut stream, &format!("{status} No"), "content-length: 0")
 }
 
-/// Redirects to another host, which is this one by another name.
+/// Redirects to another host, which is this one under another name.
 fn redirect(mut stream: TcpStream, name: &str) -> std::io::Result<()> {
     let port = stream.local_addr()?.port();
     let location = format!("location: http://localhost:{port}/cdn/{name}");
@@ -215,7 +215,7 @@ fn send(
         return refuse(stream, status);
     }
     let mut headers = match fault {
-        // No header of the length.
+        // No header with the length.
         Fault::Long => "accept-ranges: bytes\r\n".to_owned(),
         Fault::Short => format!("content-length: {}\r\n", rest.len() - 1),
         _ => format!("content-length: {}\r\n", rest.len()),
@@ -352,7 +352,7 @@ fn a_model_is_pulled_once_and_runs_by_its_name() {
     server.fails(home, &["pull", "gpt2"], 2, "expected a name such as");
 }
 
-/// Each connection brings half of the rest; the transfer continues where it ended.
+/// A connection that is cut has sent half of the rest; the next one continues where it ended.
 #[test]
 fn cut_and_slow_transfers_are_continued() {
     let server = Server::start(model());
@@ -381,7 +381,7 @@ fn silent_servers_are_left() {
     let message = format!("ended after 0 of {} bytes: no data arrived for 1 s", data.len());
     server.fails(home, &["pull", "o/r:f16"], 1, &message);
 
-    // As an earlier run leaves it, or another tool.
+    // A partial file as an earlier run or another tool leaves it.
     let blobs = folder(home).join("blobs");
     let partial = blobs.join(format!("{}.incomplete", checksum("tiny-F16.gguf", data)));
     let most = data.len() - 2;
@@ -406,12 +406,12 @@ fn what_is_not_the_file_is_refused() {
         server.fault(fault);
         server.fails(home.path(), &["pull", "o/r:f16"], 1, &message);
         assert!(!folder(home.path()).join("refs").exists(), "{fault:?}");
-        // Nothing wrong is left behind.
+        // No wrong bytes are left behind.
         server.fault(Fault::None);
         server.succeeds(home.path(), &["pull", "o/r:f16"]);
         is_cached(home.path(), &server, &["tiny-F16.gguf"]);
     }
-    // A wrong part of an earlier run is found by the checksum.
+    // If an earlier run has left wrong bytes, the checksum shows it. Too many bytes are discarded.
     let home = tempfile::tempdir().unwrap();
     let blobs = folder(home.path()).join("blobs");
     let sum = checksum("tiny-F16.gguf", &server.shared.files["tiny-F16.gguf"]);

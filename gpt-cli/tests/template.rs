@@ -1,4 +1,4 @@
-//! The template of a crate, and the crates that `gpt new` writes from it, build outside of this
+//! The template of a crate, and the crates that `gpt new` writes from it, build outside this
 //! workspace.
 
 use std::fs;
@@ -9,7 +9,8 @@ fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-/// Checks a crate without a warning, with the dependencies of this workspace.
+/// Asserts that `cargo check` accepts a crate without a warning, with this workspace's
+/// dependencies.
 #[track_caller]
 fn checks(folder: &Path) {
     // The versions of this workspace, which are downloaded already.
@@ -36,7 +37,7 @@ fn gpt(folder: &Path, arguments: &[&str]) -> Output {
     command.output().expect("the binary runs")
 }
 
-/// One test, because both crates have the dependencies that the first of them checks.
+/// Checks both crates in one test, because the second reuses the dependencies of the first.
 #[test]
 #[ignore = "builds all dependencies again; CI runs it"]
 fn crates_build_outside_of_the_workspace() {
@@ -85,10 +86,10 @@ fn a_crate_has_the_declaration_of_its_model() {
     let version = env!("CARGO_PKG_VERSION");
     assert!(manifest.contains("name = \"poet\""), "{manifest}");
     assert!(manifest.contains(&format!("gpt-runtime = \"{version}\"")), "{manifest}");
-    // Without weights, the reader fills in their name.
+    // Without weights, the README has a placeholder for their name.
     assert!(read(&poet.join("README.md")).contains("-- WEIGHTS \"Once upon a time\""));
 
-    // A GGUF is described by itself, and is the weights.
+    // A GGUF describes itself, and also has the weights.
     let bard = concat!(env!("CARGO_MANIFEST_DIR"), "/assets/bard.gguf");
     let (bard_crate, message) = written(&["bard", "--from", bard]);
     assert!(read(&bard_crate.join("README.md")).contains("bard.gguf"));

@@ -1,17 +1,18 @@
 //! The table of built-in activations.
 //!
 //! A row has the name of an activation and its implementation: kernels written for it, or a closure
-//! that is parsed, differentiated and compiled like a user's. A closure needs only its row here.
+//! that is parsed, differentiated and compiled like a user's. A new activation of the second kind
+//! needs only a row here.
 
 use gpt_plan::Activation;
 
 use crate::formula;
 
-/// An activation that a spec names.
+/// An activation that a spec can name.
 pub struct BuiltIn {
-    /// As a spec spells it.
+    /// The name as a spec spells it.
     pub name: &'static str,
-    /// The formula, for editors.
+    /// The formula, or a phrase, for editors and the documentation of `gpt_model!`.
     pub doc: &'static str,
     how: How,
 }

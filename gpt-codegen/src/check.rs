@@ -9,10 +9,12 @@ use proc_macro2::Span;
 use crate::Diagnostic;
 use crate::resolve::Merged;
 
-/// The widest head. A GPU workgroup stores a row of it, the CPU's attention a tile.
+/// The greatest width of a head. In inference, a workgroup of GPU attention has an invocation for
+/// each column, and at most 256 invocations.
 const MAX_HEAD_DIM: u32 = 256;
 
-/// The most layers. Loops over the layers stay short, and sums over them fit their types.
+/// The greatest number of layers. The limit keeps loops over the layers short, and sums over them
+/// within their types.
 const MAX_LAYERS: u32 = 65_536;
 
 /// All errors of `spec`, each on the token that caused it.
@@ -44,7 +46,7 @@ pub fn check(merged: &Merged, spec: &Spec) -> Vec<Diagnostic> {
             check.fail(&["positions", "head_dim", "embed", "heads"], |span| {
                 Diagnostic::new(span, "`dims` has to be even, and at most the width of a head")
                     .found(format!("dims is {}, head_dim is {}", rope.dims, spec.head_dim))
-                    .help("it is the number of elements of a head that rotate, in pairs")
+                    .help("`dims` is the number of elements of a head that rotate, in pairs")
             });
         }
     }
@@ -67,7 +69,7 @@ pub fn check(merged: &Merged, spec: &Spec) -> Vec<Diagnostic> {
     }
     if spec.first_attn_bare && !matches!(spec.block, Block::PreNorm | Block::Sandwich) {
         check.fail(&["first_attn_bare", "block"], |span| {
-            Diagnostic::new(span, "only a pre-norm or a sandwich block has a norm to leave out")
+            Diagnostic::new(span, "`first_attn_bare` needs a pre-norm or a sandwich block")
                 .found("`first_attn_bare: true` with another block")
                 .help("remove `first_attn_bare`, or choose `block: PreNorm`")
         });
@@ -102,7 +104,7 @@ impl Check<'_> {
         }
     }
 
-    /// A pattern has at most as many values as the model has layers.
+    /// Checks that the pattern of `key` has at most as many values as the model has layers.
     fn pattern(&mut self, key: &str, values: usize, layers: u32) {
         if values > layers as usize {
             self.fail(&[key, "layers"], |span| {
@@ -113,7 +115,7 @@ impl Check<'_> {
         }
     }
 
-    /// Checks that the formulas of rotary scalings do not divide by zero.
+    /// Checks the numbers of rotary scalings, so that their formulas do not divide by zero.
     fn scalings(&mut self, spec: &Spec) {
         for (theta, scaling) in spec.rotary_tables() {
             match scaling {
@@ -139,7 +141,7 @@ impl Check<'_> {
         }
     }
 
-    /// Checks products of keys that must fit an index.
+    /// Checks that the width of all heads together fits an index.
     fn widths(&mut self, spec: &Spec) {
         let wide = |a: u32, b: u32| u64::from(a) * u64::from(b) > 1 << 24;
         if wide(spec.heads, spec.head_dim) {
@@ -151,8 +153,8 @@ impl Check<'_> {
         }
     }
 
-    /// Checks that every matrix in the smallest format fits the bindings of a kernel, and that
-    /// every table and a row of logits fit one binding.
+    /// Checks that every matrix in the smallest format fits in the bindings of a kernel, and that
+    /// each table, a row of logits, and a layer's vectors fit in one binding each.
     fn sizes(&mut self, spec: &Spec) {
         if spec.heads.checked_mul(spec.head_dim).and_then(|w| w.checked_mul(3)).is_none() {
             return; // reported by `widths`
@@ -230,7 +232,7 @@ impl Check<'_> {
         if MatrixLayout::new(format, rows, columns).is_none_or(|l| l.parts > parts) {
             let bytes = u128::from(rows) * format.row_bytes(columns as usize) as u128;
             self.fail(keys, |span| {
-                Diagnostic::new(span, format!("{what} is larger than any adapter can bind"))
+                Diagnostic::new(span, format!("{what} is too large for WebGPU's default limits"))
                     .found(format!(
                         "{rows} x {columns}, {} MiB even in {}",
                         bytes >> 20,
@@ -245,7 +247,7 @@ impl Check<'_> {
         let bytes = elements.saturating_mul(4);
         if bytes > MAX_BINDING {
             self.fail(keys, |span| {
-                Diagnostic::new(span, format!("{what} is larger than any adapter can bind"))
+                Diagnostic::new(span, format!("{what} is too large for WebGPU's default limits"))
                     .found(format!("{} MiB", bytes >> 20))
                     .help(format!("it may take at most {} MiB", MAX_BINDING >> 20))
             });

@@ -1,17 +1,17 @@
 //! Writes a spec in the language of `gpt_model!`.
 //!
-//! A row of the table of keys gives access to the field that its key sets. The values are read
-//! through it, so nothing here knows a key by its name. A key is left out if the spec is the same
-//! without it.
+//! A row of the table of keys has functions that access the field that its key sets. Values are
+//! read through these functions, so nothing here knows a key by its name. A key is left out if the
+//! spec is the same without it.
 
 use gpt_plan::{Activation, Formula, Node, Spec};
 
 use crate::keys::{KEYS, Key, Kind};
 use crate::{parse, resolve};
 
-/// The keys of `spec` with values other than their defaults, as `gpt_model!` reads them. Lines end
-/// at 92 columns, so that they fit 100 when they are indented. A single key with a longer value has
-/// a separate line.
+/// The keys of `spec` with values other than their defaults, as `gpt_model!` reads them. Lines have
+/// at most 92 columns, so that they have at most 100 when they are indented. A key with a longer
+/// value has a line of its own.
 ///
 /// ```
 /// let text = "vocab: 65, context: 64, layers: 4, heads: 4, embed: 128, \
@@ -39,7 +39,7 @@ pub fn declaration(spec: &Spec) -> String {
     text
 }
 
-/// The most columns of a line with several keys: 100 without an indentation of eight.
+/// The most columns of a line with several keys: 100, less an indentation of eight.
 const WIDTH: usize = 92;
 
 /// A key with its value, or with the values of a list that repeats over the layers.
@@ -92,7 +92,7 @@ pub fn declared_values(spec: &Spec) -> Vec<(&'static str, String)> {
     entries.iter().map(|entry| (entry.key.name, entry.value())).collect()
 }
 
-/// All keys of `keys` with the values of `spec`.
+/// An entry for each of `keys`, with its values in `spec`.
 fn entries(keys: &'static [Key], spec: &Spec) -> Vec<Entry> {
     let mut copy = spec.clone();
     keys.iter().map(|key| Entry { key, values: texts(key.kind, &mut copy) }).collect()
@@ -103,7 +103,7 @@ fn optional_size(size: Option<u32>) -> String {
     size.map_or("None".to_owned(), |size| grouped(&size.to_string()))
 }
 
-/// The values of a key. Fields of a spec are read through the functions that set them.
+/// The values of a key, read through the functions that otherwise set the fields of a spec.
 fn texts(kind: Kind, spec: &mut Spec) -> Vec<Text> {
     let text = match kind {
         Kind::Size(field) => grouped(&field(spec).to_string()),
@@ -158,8 +158,9 @@ fn shorten(entries: &mut Vec<Entry>, spec: &Spec) {
     }
 }
 
-/// The entries without one of the optional ones: that with `skip` optional entries before it, where
-/// fields count after their key. Sets `skip` to `None` if there is such an entry.
+/// Copies the entries, and leaves out one that is optional: the one with `skip` optional entries
+/// before it. The fields of a key are counted after the key. Sets `skip` to `None` if an entry was
+/// left out.
 fn without(entries: &[Entry], skip: &mut Option<usize>) -> Vec<Entry> {
     let mut rest = Vec::new();
     for entry in entries {
@@ -252,7 +253,7 @@ fn closure(formula: &Formula) -> String {
             Node::Max(x, y) => format!("max({}, {})", a(x), a(y)),
             Node::Min(x, y) => format!("min({}, {})", a(x), a(y)),
             Node::Powi(x, n) => format!("powi({}, {n})", a(x)),
-            Node::Greater(..) | Node::Select(..) => unreachable!("only derivatives have it"),
+            Node::Greater(..) | Node::Select(..) => unreachable!("only derivatives have these"),
         };
         let atom = matches!(node, Node::X | Node::Const(_));
         let last = i + 1 == formula.nodes.len();
@@ -316,7 +317,7 @@ mod tests {
         }
     }
 
-    /// The compiler accepts the spec of a file of each family, and writes it as a declaration.
+    /// The compiler accepts the specs of files, and writes them as declarations.
     #[test]
     fn specs_of_files_are_written() {
         for (file, expected) in [
@@ -402,7 +403,7 @@ mod tests {
         };
         let mut planned = 0;
         for case in 0..300 {
-            // Most small, so that some pass.
+            // Most sizes are small, so that some specs pass.
             let mut size = |most: usize| match random(8) {
                 0 => SIZES[random(SIZES.len())],
                 _ => SIZES[random(most)],

@@ -51,7 +51,7 @@ impl Diagnostic {
         self
     }
 
-    /// The first line.
+    /// The first line: the sentence that states the problem.
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -67,7 +67,7 @@ impl Diagnostic {
         let columns = line.chars().count();
         let last = if end.line == start.line { end.column.min(columns) } else { columns };
         let first = start.column.min(columns);
-        // A tab is as wide above the carets as below.
+        // Tabs are kept, so that the carets are under the token.
         let indent = line.chars().take(first).map(|c| if c == '\t' { c } else { ' ' });
         let indent: String = indent.collect();
         let carets = "^".repeat(last.saturating_sub(first).max(1));
@@ -88,7 +88,7 @@ impl Diagnostic {
         format!("{}{found}", self.message)
     }
 
-    /// The `compile_error!` that reports it at the user's tokens.
+    /// The `compile_error!` that reports the error at the user's tokens.
     pub fn to_compile_error(&self) -> TokenStream {
         let text = self.to_string();
         let path = quote_spanned!(self.start=> ::core::compile_error);
@@ -108,7 +108,7 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// A syntax error of Rust itself, found by `syn`.
+/// Converts a syntax error, found by `syn` or by a parser that uses it.
 impl From<syn::Error> for Diagnostic {
     fn from(error: syn::Error) -> Diagnostic {
         Diagnostic::new(error.span(), error.to_string())

@@ -1,4 +1,4 @@
-//! Tokens to declarations: `struct Name { key: value, .. ..BASE }`, as the user wrote them.
+//! Parses tokens to declarations, `struct Name { key: value, .. ..BASE }`, as the user wrote them.
 //!
 //! Each segment between two commas is parsed separately, so an error in one key hides none in
 //! another. `resolve` interprets keys and values.
@@ -33,7 +33,7 @@ pub enum Base {
 }
 
 impl Base {
-    /// The token of errors.
+    /// The token on which errors are reported.
     pub fn span(&self) -> Span {
         match self {
             Base::Name(name) => name.span(),
@@ -67,7 +67,7 @@ pub struct Field {
     pub value: Expr,
 }
 
-/// All declarations of one invocation, and errors outside of any.
+/// All declarations of one invocation, and the errors that belong to none of them.
 pub fn declarations(tokens: TokenStream) -> (Vec<Declared>, Vec<Diagnostic>) {
     if let Some(span) = too_deep(&tokens) {
         let error = Diagnostic::new(span, "this is nested too deeply, or too long")
@@ -89,20 +89,22 @@ pub fn declarations(tokens: TokenStream) -> (Vec<Declared>, Vec<Diagnostic>) {
     (found, errors)
 }
 
-/// The largest number of tokens from the comma, semicolon or brace before an expression to any
-/// token in it. The parser and all later phases recurse over them.
+/// The greatest depth of a token: the number of tokens before it in its expression, which begins
+/// after a comma or a semicolon, and in the expressions around its group. The parser and all later
+/// phases recurse over these tokens.
 const DEEPEST: usize = 128;
 
 /// How many tokens a `<` counts as. It may begin a type within a type, for which the parser takes
 /// 64 KB of stack in a debug build.
 const ANGLE: usize = 8;
 
-/// The first token that is too far within an expression. It does not recurse itself.
+/// Finds the first token that is too deep, without recursion.
 fn too_deep(tokens: &TokenStream) -> Option<Span> {
     struct Level {
         rest: proc_macro2::token_stream::IntoIter,
-        /// The tokens around it, and those with the ones before in the same expression.
+        /// The depth of the group.
         around: usize,
+        /// The depth of the last token before `rest`.
         depth: usize,
     }
     let level =
@@ -124,7 +126,7 @@ fn too_deep(tokens: &TokenStream) -> Option<Span> {
                 innermost.depth = innermost.around;
             }
             TokenTree::Group(group) => {
-                // An attribute or the keys of a model end there.
+                // An attribute, or the keys of a model, end with this group.
                 if levels.len() == 1 {
                     levels[0].depth = 0;
                 }
@@ -136,7 +138,7 @@ fn too_deep(tokens: &TokenStream) -> Option<Span> {
     None
 }
 
-/// Cuts the input after each pair of braces, which end a declaration.
+/// Cuts the input after each pair of braces, which ends a declaration.
 fn items(tokens: TokenStream) -> Vec<TokenStream> {
     let mut items = Vec::new();
     let mut item = Vec::new();

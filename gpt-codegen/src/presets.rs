@@ -41,7 +41,7 @@ pub const PRESETS: [(&str, &str, &str); 24] = [
     (
         "GPT1",
         "vocab: 40_478, context: 512, layers: 12, heads: 12, embed: 768, block: PostNorm",
-        "the first GPT, 117M, the article's post-norm block (Radford et al. 2018)",
+        "the first GPT, 117M, with post-norm blocks (Radford et al. 2018)",
     ),
     (
         "QWEN2_5_0_5B",

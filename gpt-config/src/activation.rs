@@ -4,10 +4,10 @@ use gpt_plan::{Activation, Formula, Node};
 
 use crate::fields::{Fields, short};
 
-/// A name, and its activation.
+/// A name and its activation.
 pub type Name = (&'static str, fn() -> Activation);
 
-/// `ACT2FN`.
+/// The names of `ACT2FN` that are supported.
 const NAMES: [Name; 10] = [
     ("gelu", || Activation::Gelu),
     ("gelu_python", || Activation::Gelu),
@@ -28,7 +28,7 @@ impl Fields<'_> {
         self.activation_of(key, name, &NAMES).unwrap_or(default)
     }
 
-    /// The activation called `name`, the value of `key`, in a table of names.
+    /// The activation that `names` has for `name`, the value of `key`.
     pub fn activation_of(&mut self, key: &str, name: &str, names: &[Name]) -> Option<Activation> {
         let found = names.iter().find(|(known, _)| *known == name);
         if found.is_none() {

@@ -15,7 +15,7 @@ use crate::gpt2::width_of_heads;
 /// 1, and the one before it.
 const ROBERTA_UNUSED: u32 = 2;
 
-/// The sizes of an encoder. The module of each class reads them by its own names.
+/// The sizes of an encoder. Each class has its own keys for them.
 struct Sizes {
     layers: u32,
     heads: u32,
@@ -34,7 +34,7 @@ pub fn bert(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
 /// Reads the `config.json` of a RoBERTa, which has BERT's keys. Defaults are those of
 /// `RobertaConfig`.
 pub fn roberta(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
-    // Positions are counted from the padding token on.
+    // The first position has the number of the padding token plus one.
     fields.only("pad_token_id", 1);
     let spec = keys_of_bert(fields, 512);
     if spec.context <= ROBERTA_UNUSED {
@@ -48,8 +48,9 @@ pub fn roberta(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
     let head = masked_words(fields, "RobertaForMaskedLM");
     if head && spec.mlp.activation != Activation::Gelu {
         let file = fields.file();
-        fields
-            .fail(format!("hidden_act of {file} is not gelu, which the head for masked words has"));
+        fields.fail(format!(
+            "hidden_act of {file} is not gelu, but the head for masked words needs it"
+        ));
     }
     Spec { context, names: TensorNames::Roberta, head_dense: head, head_bias: head, ..spec }
 }
@@ -57,7 +58,7 @@ pub fn roberta(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
 /// Reads the `config.json` of a DistilBERT. Defaults are those of `DistilBertConfig`.
 pub fn distilbert(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
     let (embed, heads) = (fields.size("dim").unwrap_or(768), fields.size("n_heads").unwrap_or(12));
-    // How the table of positions was initialised, and what heads for other tasks read.
+    // These keys set the initial table of positions, dropout, and heads for other tasks.
     fields.ignore(&["sinusoidal_pos_embds", "tie_weights_", "qa_dropout", "seq_classif_dropout"]);
     fields.ignore(&["dropout", "attention_dropout", "output_past"]);
     let sizes = Sizes {
@@ -69,19 +70,20 @@ pub fn distilbert(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
     };
     let context = fields.size("max_position_embeddings").unwrap_or(512);
     let activation = fields.activation("activation", Activation::Gelu);
-    // The class does not read an epsilon.
+    // The class has no key for the epsilon.
     let spec = encoder(fields, &sizes, context, activation, 1e-12);
     let head = masked_words(fields, "DistilBertForMaskedLM");
     Spec { names: TensorNames::DistilBert, head_dense: head, head_bias: head, ..spec }
 }
 
-/// Whether the file is of the class `name`, which has the head for masked words.
+/// Whether the file names the class `name`, which has the head for masked words.
 pub fn masked_words(fields: &mut Fields<'_>, name: &str) -> bool {
     let classes = fields.value("architectures").and_then(|value| value.as_array());
     classes.is_some_and(|classes| classes.iter().any(|class| class.as_str() == Some(name)))
 }
 
-/// The spec by BERT's keys, with all positions of its table.
+/// Reads the spec by BERT's keys. Its context is the number of rows of the table of positions, for
+/// which `context` is the default.
 fn keys_of_bert(fields: &mut Fields<'_>, context: u32) -> Spec {
     fields.only("position_embedding_type", "absolute");
     fields.only("is_decoder", false);

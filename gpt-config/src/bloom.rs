@@ -5,8 +5,8 @@ use gpt_plan::{Activation, Mlp, Norm, NormKind, Positions, Spec, TensorNames};
 use crate::fields::Fields;
 use crate::gpt2::width_of_heads;
 
-/// The length of the texts of training. ALiBi has no last position, and the class has no key for
-/// this length, so the published models' length is used.
+/// The context of a file without `seq_length`, which the class does not read. ALiBi has no last
+/// position, so this is the length of the texts with which the published models were trained.
 const CONTEXT: u32 = 2_048;
 
 /// Reads a `config.json`. Defaults are those of `BloomConfig`.
@@ -16,7 +16,7 @@ pub fn config(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
     let heads = fields.size("n_head").or(fields.size("num_attention_heads")).unwrap_or(8);
     let context = fields.size("seq_length").unwrap_or(CONTEXT);
     fields.only("apply_residual_connection_post_layernorm", false);
-    // How sums are split in training, and how tensors were split over devices.
+    // These keys set dropout, how sums are computed, and how tensors were split over devices.
     fields.ignore(&[
         "hidden_dropout",
         "attention_dropout",

@@ -1,5 +1,5 @@
-//! The values of a file by key. A getter checks the type of a value. If it is wrong, the getter
-//! notes a problem and returns the default, so that one run finds all problems.
+//! The values of a file by key. A getter checks the type of a value. If the type is wrong, the
+//! getter notes a problem and returns a default, so that all problems of a file are found together.
 
 use std::collections::BTreeSet;
 
@@ -58,9 +58,9 @@ const HARMLESS: &[&str] = &[
     "use_cache",
 ];
 
-/// The values of a file.
+/// The values of a file, the keys read so far, and the problems found.
 pub struct Fields<'a> {
-    /// The file, or the object within it, in messages.
+    /// The name of the file, or of the object within it, in messages.
     file: &'static str,
     /// The prefix of every key that is read. Keys without it are ignored.
     prefix: String,
@@ -69,7 +69,8 @@ pub struct Fields<'a> {
     problems: Vec<String>,
 }
 
-/// The compiler's limit. More layers are refused before anything is allocated for each.
+/// The compiler's limit. A file with more layers is refused before anything is allocated for each
+/// layer.
 const MOST_LAYERS: u32 = 65_536;
 
 impl<'a> Fields<'a> {
@@ -97,17 +98,17 @@ impl<'a> Fields<'a> {
         if self.problems.is_empty() { Ok(spec) } else { Err(self.problems) }
     }
 
-    /// The problems; if there are none, `problem`.
+    /// The problems found so far, or `problem` if there are none.
     pub fn problem_or(self, problem: String) -> Vec<String> {
         if self.problems.is_empty() { vec![problem] } else { self.problems }
     }
 
-    /// Notes a problem, a sentence.
+    /// Notes `problem`, a sentence.
     pub fn fail(&mut self, problem: impl Into<String>) {
         self.problems.push(problem.into());
     }
 
-    /// Reads keys that do not change what the model computes.
+    /// Marks keys as read that do not change what the model computes.
     pub fn ignore(&mut self, keys: &[&'static str]) {
         self.read.extend(keys);
     }
@@ -150,7 +151,8 @@ impl<'a> Fields<'a> {
         let layers = self.size(key)?;
         if layers > MOST_LAYERS {
             let (prefix, file) = (&self.prefix, self.file);
-            let problem = format!("{prefix}{key} is {layers} in {file}; {MOST_LAYERS} is the most");
+            let problem =
+                format!("{prefix}{key} is {layers} in {file}; the limit is {MOST_LAYERS}");
             self.problems.push(problem);
             return None;
         }
@@ -184,17 +186,17 @@ impl<'a> Fields<'a> {
         self.size(key).unwrap_or(1)
     }
 
-    /// A number above 0 that an f32 holds, if there is one.
+    /// A number above 0 that fits in an f32, if there is one.
     pub fn number(&mut self, key: &'static str) -> Option<f64> {
         let value = self.value(key)?;
         let number = value.as_f64().filter(|x| (*x as f32).is_finite() && *x as f32 > 0.0);
         if number.is_none() {
-            self.wrong(key, value, "a number above 0 that an f32 holds");
+            self.wrong(key, value, "a number above 0 that fits in an f32");
         }
         number
     }
 
-    /// `true` or `false`, if the file says so.
+    /// A flag, `true` or `false`, if there is one.
     pub fn flag(&mut self, key: &'static str) -> Option<bool> {
         let value = self.value(key)?;
         let flag = value.as_bool();
@@ -204,12 +206,12 @@ impl<'a> Fields<'a> {
         flag
     }
 
-    /// A text, if there is one.
+    /// A string, if there is one.
     pub fn text(&mut self, key: &'static str) -> Option<&'a str> {
         let value = self.value(key)?;
         let text = value.as_str();
         if text.is_none() {
-            self.wrong(key, value, "a text");
+            self.wrong(key, value, "a string");
         }
         text
     }
@@ -232,7 +234,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A value in a message.
+/// `value` as messages show it.
 pub fn text(value: &Value) -> String {
     match value {
         Value::String(text) => short(text),
@@ -242,7 +244,7 @@ pub fn text(value: &Value) -> String {
     }
 }
 
-/// A text of a file in a message: on one line, and not too long.
+/// `text` of a file as messages show it: on one line, with at most 60 of its characters.
 pub fn short(text: &str) -> String {
     let mut line: String = text.chars().take(60).filter(|c| !c.is_control()).collect();
     if text.chars().nth(60).is_some() {

@@ -46,7 +46,7 @@ pub fn config(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
             activation: fields.activation("activation_function", Activation::GeluTanh),
         },
         positions: Positions::Learned,
-        // Not a key of transformers: nanoGPT's, which this project writes for models without
+        // A key of nanoGPT and not of transformers. This project writes it for models without
         // biases.
         bias: fields.flag("bias").unwrap_or(true),
         tie_embeddings: fields.flag("tie_word_embeddings").unwrap_or(true),
@@ -76,7 +76,7 @@ pub fn bigcode(fields: &mut Fields<'_>, model_type: &str) -> Spec {
     Spec { kv_heads, names: TensorNames::GptBigCode, ..spec }
 }
 
-/// The width, the number of heads, and the width of a head, by the names that OpenAI's GPTs have.
+/// The width, the number of heads, and the width of a head, by the keys of OpenAI's GPTs.
 pub fn heads(fields: &mut Fields<'_>, embed: u32, heads: u32) -> (u32, u32, u32) {
     let embed = fields.size("n_embd").unwrap_or(embed);
     let heads = fields.size("n_head").unwrap_or(heads);

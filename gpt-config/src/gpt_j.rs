@@ -15,7 +15,7 @@ pub fn config(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
     fields.only("n_ctx", context);
     let dims = fields.size("rotary_dim").unwrap_or(64);
     fields.ignore(&gpt2::HARMLESS);
-    // A switch of the implementation in Flax, which always rotates.
+    // The class reads neither key: it always rotates queries and keys, and always scales scores.
     fields.ignore(&["rotary", "scale_attn_weights"]);
     Spec {
         vocab: fields.size("vocab_size").unwrap_or(50_400),

@@ -17,7 +17,7 @@ pub fn config(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
     let local = local_layers(fields, layers);
     fields.ignore(&HARMLESS);
     fields.ignore(&["attention_dropout", "embed_dropout", "resid_dropout", "classifier_dropout"]);
-    // The list that `attention_types` abbreviates.
+    // This is the list that `attention_types` abbreviates.
     fields.ignore(&["attention_layers"]);
     Spec {
         vocab: fields.size("vocab_size").unwrap_or(50_257),
@@ -60,8 +60,8 @@ fn local_layers(fields: &mut Fields<'_>, layers: u32) -> Vec<bool> {
     kinds.unwrap_or_else(|| {
         let (found, file) = (fields::text(value), fields.file());
         fields.fail(format!(
-            "attention_types is {found} in {file}; it has to list global and local for {layers} \
-             layers"
+            "attention_types is {found} in {file}; it has to list global or local for each of \
+             {layers} layers"
         ));
         vec![false; layers]
     })

@@ -1,13 +1,13 @@
-//! Values that differ from layer to layer: the attention window.
+//! Values that differ from layer to layer, such as the attention window.
 
 use gpt_plan::Pattern;
 use serde_json::Value;
 
 use crate::fields::{self, Fields};
 
-/// The window of each layer. `slides` says whether a layer has the window if the file does not list
-/// the kinds of its layers in `layer_types`. A window as long as the context hides no token, so it
-/// is none.
+/// The sliding window of each layer. `slides` says whether a layer has a window if the file does
+/// not list the kinds of its layers in `layer_types`. A window as long as the context hides no
+/// token, so it counts as none.
 pub fn windows(
     fields: &mut Fields<'_>,
     layers: u32,
@@ -18,7 +18,7 @@ pub fn windows(
     windows_of(&sliding(fields, layers, slides), size, context)
 }
 
-/// The window of each layer that slides.
+/// The sliding window of each layer. Only layers that are true in `sliding` have one.
 pub fn windows_of(sliding: &[bool], size: Option<u32>, context: u32) -> Pattern<Option<u32>> {
     let window = size.filter(|size| *size < context);
     if window.is_none() {
@@ -27,12 +27,13 @@ pub fn windows_of(sliding: &[bool], size: Option<u32>, context: u32) -> Pattern<
     pattern(sliding.iter().map(|sliding| window.filter(|_| *sliding)).collect())
 }
 
-/// Whether each layer slides, by `layer_types` or else by `slides`.
+/// Whether each layer has a sliding window: by `layer_types` if the file has this key, otherwise by
+/// `slides`.
 pub fn sliding(fields: &mut Fields<'_>, layers: u32, slides: impl Fn(u32) -> bool) -> Vec<bool> {
     layer_types(fields, layers).unwrap_or_else(|| (0..layers).map(slides).collect())
 }
 
-/// Whether each layer slides, as newer files list it.
+/// Whether each layer has a sliding window, by the key `layer_types` of newer files.
 fn layer_types(fields: &mut Fields<'_>, layers: u32) -> Option<Vec<bool>> {
     let value = fields.value("layer_types")?;
     let kinds = value.as_array().and_then(|kinds| {
@@ -57,14 +58,14 @@ fn layer_types(fields: &mut Fields<'_>, layers: u32) -> Option<Vec<bool>> {
         None => {
             let file = fields.file();
             fields.fail(format!(
-                "layer_types of {file} has other values than full_attention and sliding_attention"
+                "layer_types of {file} has values other than full_attention and sliding_attention"
             ));
             None
         }
     }
 }
 
-/// A flag for each layer, written as a list of 0 and 1.
+/// A flag for each layer, written as a list of 0 and 1 or of booleans.
 pub fn flags(fields: &mut Fields<'_>, key: &'static str, layers: u32) -> Option<Vec<bool>> {
     let value = fields.value(key)?;
     let flags =

@@ -9,13 +9,13 @@
 //! `Fields` returns the values of a file and records which keys were read. Every key of a
 //! `config.json` must be read. So must every key of a GGUF that begins with the architecture
 //! (`llama.`). A key sets a field of the spec, has only one supported value, or is on a list of
-//! keys that do not change the model. Any other such key is an error that names it, because a model
-//! that ignores a key by mistake computes something else. Other keys of a GGUF, such as the
+//! keys that do not change the model. Any other such key is an error that names it: with a key that
+//! is ignored by mistake, a model would compute something else. Other keys of a GGUF, such as the
 //! tokenizer's, are not read here. An absent key has the default of transformers' class (named in
 //! each module), or of llama.cpp.
 //!
-//! A spec from a file has the right types and no zeros. Its sizes are not yet checked against each
-//! other and against the limits of devices; the compiler does that (`gpt_codegen`).
+//! In a spec from a file, values have the right types and no size is zero. The compiler
+//! (`gpt_codegen`) checks later whether the sizes fit each other and the limits of devices.
 //!
 //! ```
 //! let config = serde_json::json!({
@@ -64,9 +64,9 @@ pub use gguf::{
     GgufMetadata, Tensors, architectures, gguf_description, gguf_metadata, pairs_are_neighbours,
 };
 
-/// Values of `model_type` that one function reads.
+/// Architectures that one function reads.
 struct Family {
-    /// Values of `model_type`.
+    /// The values of `model_type` that name them.
     model_types: &'static [&'static str],
     config: fn(&mut Fields<'_>, &str) -> Spec,
 }
@@ -96,7 +96,7 @@ pub fn model_types() -> impl Iterator<Item = &'static str> {
 /// The spec that a Hugging Face `config.json` describes.
 ///
 /// # Errors
-/// All problems of the file, a sentence each.
+/// Fails with all problems of the file, one sentence each.
 pub fn description(config: &Value) -> Result<Spec, Vec<String>> {
     let Value::Object(values) = config else {
         return Err(vec!["config.json is not a JSON object".to_owned()]);
@@ -110,7 +110,7 @@ pub fn description(config: &Value) -> Result<Spec, Vec<String>> {
     let family = FAMILIES.iter().find(|family| family.model_types.contains(&model_type));
     let Some(family) = family else {
         return Err(vec![format!(
-            "the model_type {} of config.json is not supported; {known} are",
+            "the model_type {} of config.json is not supported; the supported ones are {known}",
             fields::short(model_type)
         )]);
     };

@@ -13,7 +13,7 @@ use crate::gpt2::width_of_heads;
 use crate::layers;
 use crate::rope::{self, Defaults};
 
-/// Of layers that attend to all tokens.
+/// The defaults of layers that attend to all tokens.
 const GLOBAL: Defaults = Defaults {
     theta: 160_000.0,
     partial: 1.0,
@@ -22,12 +22,12 @@ const GLOBAL: Defaults = Defaults {
 
 /// Reads a `config.json`. Defaults are those of `ModernBertConfig`.
 pub fn config(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
-    // How it is trained and run, and what heads for other tasks read.
+    // These keys set how the model is trained and run, and heads for other tasks.
     fields.ignore(&["attention_dropout", "embedding_dropout", "mlp_dropout", "classifier_dropout"]);
     fields.ignore(&["classifier_pooling", "deterministic_flash_attn", "reference_compile"]);
     fields.ignore(&["sparse_prediction", "sparse_pred_ignore_index", "repad_logits_with_grad"]);
     fields.ignore(&["initializer_cutoff_factor", "cls_token_id"]);
-    // Older files have these of another class, which this one does not read.
+    // Older files have these keys of another class. This class does not read them.
     fields.ignore(&["layer_norm_eps", "position_embedding_type"]);
     let embed = fields.size("hidden_size").unwrap_or(768);
     let heads = fields.size("num_attention_heads").unwrap_or(12);
@@ -36,7 +36,7 @@ pub fn config(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
     let head_dim = width_of_heads(fields, ("hidden_size", embed), ("num_attention_heads", heads));
     let period = fields.size("global_attn_every_n_layers").unwrap_or(3);
     let sliding = layers::sliding(fields, layers, |layer| layer % period != 0);
-    // Half of it on either side, and the token itself.
+    // A token attends to half of `local_attention` tokens on either side, and to itself.
     let window = fields.size("local_attention").unwrap_or(128) / 2 + 1;
     let global = rope::read(fields, head_dim, context, GLOBAL);
     let local = rope::local(fields, head_dim, context, "local_rope_theta", 10_000.0);
@@ -46,9 +46,11 @@ pub fn config(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
     let head = masked_words(fields, "ModernBertForMaskedLM");
     if head && activation != of_head {
         let file = fields.file();
-        fields.fail(format!("classifier_activation of {file} is not its hidden_activation"));
+        fields.fail(format!(
+            "classifier_activation of {file} is not its hidden_activation; the two have to be equal"
+        ));
     }
-    // The bias of the dense layer of the head, if there is one.
+    // Whether the dense layer of the head has a bias, if the spec has that head.
     let mut flag = |key, default| fields.flag(key).unwrap_or(default);
     let bias = flag("classifier_bias", false) && head;
     let own = |flag: bool| Some(flag).filter(|flag| *flag != bias);

@@ -11,13 +11,13 @@ pub fn config(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
     let embed = fields.size("d_model").unwrap_or(2_048);
     let heads = fields.size("n_heads").unwrap_or(16);
     let head_dim = width_of_heads(fields, ("d_model", embed), ("n_heads", heads));
-    // The class has no biases, whatever this key says, and no scale of the logits.
+    // The class has no biases, whatever `no_bias` says, and does not scale the logits.
     fields.only("no_bias", true);
     fields.only("logit_scale", Value::Null);
     fields.only("embedding_fraction", 1.0);
-    // The class does not read it.
+    // The class does not read this key. Its MLP is always four times as wide as the model.
     fields.only("expansion_ratio", 4);
-    // The class always has ALiBi.
+    // The class always has ALiBi, so it does not read `learned_pos_emb`.
     fields.ignore(&["learned_pos_emb", "norm_type", "resid_pdrop", "emb_pdrop", "verbose"]);
     fields.ignore(&["init_device", "init_config", "tokenizer_name"]);
     let mut spec = Spec {

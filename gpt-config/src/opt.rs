@@ -9,7 +9,7 @@ use crate::gpt2::width_of_heads;
 pub fn config(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
     let embed = fields.size("hidden_size").unwrap_or(768);
     let heads = fields.size("num_attention_heads").unwrap_or(12);
-    // OPT-350M has other values: its norms are after the residuals, and it projects embeddings.
+    // OPT-350M has other values: its norms follow the residuals, and it projects embeddings.
     fields.only("do_layer_norm_before", true);
     fields.only("word_embed_proj_dim", embed);
     fields.only("_remove_final_layer_norm", false);
@@ -25,7 +25,7 @@ pub fn config(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
         kv_heads: heads,
         embed,
         head_dim: width_of_heads(fields, ("hidden_size", embed), ("num_attention_heads", heads)),
-        // The class does not read an epsilon.
+        // The class has no key for the epsilon.
         norm: Norm { kind: NormKind::Layer, eps: 1e-5, affine, ..Norm::default() },
         mlp: Mlp {
             gated: false,

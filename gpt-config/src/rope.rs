@@ -14,7 +14,7 @@ pub struct Defaults {
     pub theta: f64,
     /// The share of a head's elements that rotate.
     pub partial: f64,
-    /// Their keys at the top level of the file.
+    /// The keys of `theta` and `partial` at the top level of the file.
     pub keys: [&'static str; 2],
 }
 
@@ -27,7 +27,7 @@ pub const USUAL: Defaults =
 pub fn read(fields: &mut Fields<'_>, head_dim: u32, context: u32, defaults: Defaults) -> Rope {
     let [theta, partial] = defaults.keys.map(|key| fields.number(key));
     let outer = Parameters { theta, partial, scaling: RopeScaling::None };
-    // Phi-3 has this key at the top level, where it precedes an object's.
+    // Phi-3 has this key at the top level, where it takes precedence over the key of an object.
     let original = fields.size("original_max_position_embeddings");
     let objects = ["rope_scaling", "rope_parameters"];
     inner(fields, &objects, "full_attention", outer, (original, context)).rope(
@@ -37,7 +37,8 @@ pub fn read(fields: &mut Fields<'_>, head_dim: u32, context: u32, defaults: Defa
     )
 }
 
-/// Reads the rotary embedding of layers with a window. `key` names their base at the top level.
+/// Reads the rotary embedding of layers with a window. `key` is the key of their base at the top
+/// level, `theta` the default of the base.
 pub fn local(
     fields: &mut Fields<'_>,
     head_dim: u32,
@@ -60,7 +61,8 @@ pub fn by_kind(global: Rope, local: &Rope, sliding: &[bool]) -> Rope {
     Rope { theta: layers::pattern(theta), scaling: layers::pattern(scaling), ..global }
 }
 
-/// Reads `objects`, which may have an object for each kind of layer.
+/// Reads `objects` into `outer` for layers of `kind`. Each of them may have an object for each kind
+/// of layer, or values for all layers.
 fn inner(
     fields: &mut Fields<'_>,
     objects: &[&'static str],
@@ -100,7 +102,7 @@ fn inner(
     outer
 }
 
-/// The values of an object; none for absent ones.
+/// The values of an object; `None` for absent ones.
 #[derive(Clone, Copy, Default)]
 struct Parameters {
     theta: Option<f64>,
@@ -112,12 +114,12 @@ impl Parameters {
     /// The rotary embedding. `theta` and `partial` replace absent values.
     fn rope(self, head_dim: u32, theta: f64, partial: f64) -> Rope {
         let theta = self.theta.unwrap_or(theta);
-        // transformers truncates this number, too.
+        // transformers also truncates this number.
         let dims = (f64::from(head_dim) * self.partial.unwrap_or(partial)) as u32;
         Rope { scaling: Pattern::all(self.scaling), ..Rope::new(Pattern::all(Some(theta)), dims) }
     }
 
-    /// Takes the values of the object `key`, which may not contradict those outside of it.
+    /// Takes the values of the object `key`, which may not contradict those outside it.
     fn merge(&mut self, fields: &mut Fields<'_>, key: &str, inner: Parameters) {
         let file = fields.file();
         let pairs = [
@@ -203,7 +205,7 @@ fn parameters(
     Parameters { theta, partial, scaling }
 }
 
-/// YaRN's multiplier of scores for contexts that are `factor` times as long.
+/// YaRN's multiplier of rotated queries and keys for contexts that are `factor` times as long.
 fn magnitude(factor: f64, scale: f64) -> f64 {
     if factor <= 1.0 { 1.0 } else { 0.1 * scale * factor.ln() + 1.0 }
 }

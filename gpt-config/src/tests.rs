@@ -77,7 +77,7 @@ fn gpt2_is_read() {
     assert_eq!((spec.heads, spec.kv_heads, spec.embed, spec.head_dim), (12, 12, 768, 64));
     assert_eq!((spec.mlp.hidden, &spec.mlp.activation), (3_072, &Activation::GeluTanh));
     assert!(spec.bias && spec.tie_embeddings && !spec.mlp.gated);
-    // The class has the values of the smallest GPT-2.
+    // The defaults of the class are the values of the smallest GPT-2.
     assert_eq!(read(json!({ "model_type": "gpt2" })), spec);
     let narrow = with(with(gpt2(), "n_inner", json!(512)), "bias", json!(false));
     let narrow = read(narrow);
@@ -126,7 +126,7 @@ fn mistral_is_read() {
     let spec = read(config.clone());
     assert_eq!((spec.kv_heads, spec.mlp.hidden, spec.head_dim), (8, 14_336, 32));
     assert_eq!(theta(&spec), 1e6);
-    // Absent, the window has 4,096 tokens; null, there is none.
+    // If the key is absent, the window has 4,096 tokens; if it is null, there is no window.
     let long = with(config, "max_position_embeddings", json!(8192));
     assert_eq!(read(long.clone()).window, Pattern::all(Some(4_096)));
     for none in [Value::Null, json!(8192)] {
@@ -202,7 +202,7 @@ fn rotary_scalings_are_read() {
         attention_factor,
         truncate: true,
     };
-    // Without a factor, the contexts give it.
+    // Without a factor, the ratio of the contexts is used.
     let plain = json!({ "rope_type": "yarn", "original_max_position_embeddings": 2_048 });
     assert_eq!(scaling(plain.clone()), yarn(None));
     let mut scaled = plain;
@@ -210,14 +210,14 @@ fn rotary_scalings_are_read() {
     scaled["mscale_all_dim"] = json!(0.5);
     let factor = (0.1 * 4f64.ln() + 1.0) / (0.05 * 4f64.ln() + 1.0);
     assert_eq!(scaling(scaled), yarn(Some(factor)));
-    // The rotated part of a head.
+    // Half of each head rotates.
     let half = read(with(smollm2(), "partial_rotary_factor", json!(0.5)));
     assert_eq!(half.rope().unwrap().dims, 32);
     let missing = with(smollm2(), "rope_scaling", json!({ "type": "linear" }));
     assert_eq!(problem(missing), "rope_scaling has no factor");
 }
 
-/// Each of these would load, and compute something else.
+/// If these values were ignored, each file would load and compute something else.
 #[test]
 fn values_that_are_not_supported_are_refused() {
     for (config, key, value) in [
@@ -249,15 +249,15 @@ fn unknown_keys_and_architectures_are_named() {
     let expected = "the key windows of config.json is unknown; remove it if it does not change what the model computes";
     assert_eq!(unknown, expected);
     let other = problem(json!({ "model_type": "gemma3" }));
-    let expected = "the model_type gemma3 of config.json is not supported; gpt2, gpt_bigcode, ";
+    let expected = "the model_type gemma3 of config.json is not supported; the supported ones are gpt2, gpt_bigcode, ";
     assert!(other.starts_with(expected), "{other}");
-    assert!(other.ends_with(", nemotron and gpt_neox are"), "{other}");
+    assert!(other.ends_with(", nemotron and gpt_neox"), "{other}");
     assert!(problem(json!({ "n_layer": 2 })).starts_with("config.json has no model_type"));
     assert!(problem(json!({ "model_type": 7 })).contains("model_type is 7"));
     assert!(problem(json!([])).contains("is not a JSON object"));
 }
 
-/// Every key of every family with a value of another kind or of an absurd size.
+/// Every key of four files, with a value of another type or of an absurd size.
 #[test]
 fn wrong_types_are_problems_and_never_panic() {
     let deep = (0..100).fold(json!(1), |inner, _| json!([inner]));
@@ -291,7 +291,7 @@ fn wrong_types_are_problems_and_never_panic() {
     assert!(none.contains("a number above 0"), "{none}");
 }
 
-/// The published `config.json` of all-MiniLM-L6-v2, and what other encoders change.
+/// The published `config.json` of all-MiniLM-L6-v2, and the differences of other encoders.
 #[test]
 fn encoders() {
     let minilm = json!({

@@ -1,14 +1,14 @@
-//! The procedural macro behind `gpt_model!`.
+//! The procedural macros behind `gpt_model!` and its documentation.
 //!
-//! Depend on `gpt-runtime`, whose `gpt_model!` calls this macro with the path of that crate;
-//! nothing here is meant to be called by users. All of the work is in `gpt-codegen`: a crate of
-//! procedural macros can export only macros, so the compiler is an ordinary library.
+//! Users depend on `gpt-runtime`, whose `gpt_model!` calls `gpt_model_impl` with the path of that
+//! crate. Nothing here is meant to be called by users. A crate of procedural macros can export only
+//! macros, so the compiler is an ordinary library, `gpt-codegen`, which does all of the work.
 
 #![warn(missing_docs)]
 
 use proc_macro::{Literal, TokenStream, TokenTree};
 
-/// The types that document a spec to editors, for `gpt-runtime` alone.
+/// The types with which editors complete and document the keys of a spec, for `gpt-runtime` only.
 #[proc_macro]
 pub fn spec_docs(_: TokenStream) -> TokenStream {
     gpt_codegen::expand::spec_docs().into()
@@ -27,11 +27,12 @@ pub fn spec_reference(_: TokenStream) -> TokenStream {
     TokenTree::from(Literal::string(&reference)).into()
 }
 
-/// `gpt_model!`, after a group with the path of `gpt-runtime`: `($crate) pub struct Gpt2 { .. }`.
+/// Compiles the models of `gpt_model!`. The input begins with a group that holds the path of
+/// `gpt-runtime`: `($crate) pub struct Gpt2 { .. }`.
 ///
 /// A user's crate may have renamed `gpt-runtime`, or not depend on it directly. Only the `$crate`
-/// of a `macro_rules!` names it in all cases, so `gpt_runtime::gpt_model!` is one and calls this
-/// macro.
+/// of a `macro_rules!` names it in all cases, so `gpt_runtime::gpt_model!` is a `macro_rules!` that
+/// calls this macro.
 #[proc_macro]
 pub fn gpt_model_impl(input: TokenStream) -> TokenStream {
     let mut input = input.into_iter();

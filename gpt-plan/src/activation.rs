@@ -3,7 +3,7 @@
 //! A [`Formula`] is a tape in static single assignment: node `i` refers only to earlier nodes, and
 //! the last node is the value. A tape needs no boxes, so it can be a `const`. `gpt-codegen` parses
 //! closures, differentiates tapes, and writes them as `let` lines in WGSL and Rust. This module
-//! evaluates them, in f64 for the oracle and in f32 for the interpreter.
+//! evaluates them: in f64 for the oracle and the compiler, in f32 for the CPU engine.
 
 use serde::Serialize;
 
@@ -24,7 +24,7 @@ pub enum Activation {
     /// A formula with its symbolic derivative: a built-in activation, which has a name, or a user's
     /// closure.
     Custom {
-        /// The name in a spec; none for a closure.
+        /// The name in a spec; `None` for a closure.
         name: Option<Str>,
         /// `f(x)`.
         value: Formula,
@@ -34,7 +34,7 @@ pub enum Activation {
 }
 
 impl Activation {
-    /// The name by which a spec refers to it; none for a closure.
+    /// The name by which a spec refers to it; `None` for a closure.
     pub fn name(&self) -> Option<&str> {
         match self {
             Activation::Gelu => Some("Gelu"),
@@ -53,7 +53,7 @@ pub const MAX_NODES: usize = 256;
 /// An expression in one variable, as a tape of [`Node`]s. Never empty.
 #[derive(Clone, Debug, Serialize, PartialEq)]
 pub struct Formula {
-    /// At most [`MAX_NODES`].
+    /// The nodes, at most [`MAX_NODES`].
     pub nodes: List<Node>,
 }
 
@@ -109,10 +109,11 @@ pub enum Node {
     Select(u16, u16, u16),
 }
 
-/// Elements that [`Formula::apply`] evaluates together, so that the compiler vectorises each node.
+/// Elements for which [`Formula::apply`] evaluates a short formula together, so that the compiler
+/// vectorises each node.
 const BLOCK: usize = 32;
 
-/// The nodes of a short formula, whose values fit a small array.
+/// The most nodes of a short formula, whose values fit in a small array.
 const SHORT: usize = 16;
 
 macro_rules! evaluator {
@@ -175,7 +176,7 @@ impl Formula {
         self.evaluate_f32::<MAX_NODES, 1>([x])[0]
     }
 
-    /// Replaces each of `values` by the value there.
+    /// Replaces each element of `values` by the value of the formula at that element.
     pub fn apply(&self, values: &mut [f32]) {
         if self.nodes.len() > SHORT {
             values.iter_mut().for_each(|x| *x = self.eval_f32(*x));

@@ -46,7 +46,7 @@ pub enum Access {
     Texture,
 }
 
-/// `bindings` where the matrix is one storage texture: it takes the place of all parts.
+/// `bindings` with the matrix as one storage texture, which takes the place of all its parts.
 pub fn with_texture(bindings: &[Binding]) -> Vec<Binding> {
     let rest = |b: &&Binding| !matches!(b.operand, Operand::Weight(1..));
     let bindings = bindings.iter().filter(rest);
@@ -89,7 +89,7 @@ operands! {
     HeadPassUniform = "head_pass_uniform",
     /// Options of sampling.
     Sampling = "sampling",
-    /// In training, the part of the step that a dispatch works on.
+    /// In training, the rows of a matrix and the dropout site that a dispatch works on.
     StepUniform = "step_uniform",
     /// Hyperparameters of an optimizer step.
     Update = "update",

@@ -42,15 +42,16 @@ pub enum BufferId {
     SplitSums,
     /// The greatest logit of each tile of the vocabulary, and its token (u32).
     TileMaxima,
-    /// Tokens by distance below the greatest logit, then their weights, then the number of
-    /// candidates (u32).
+    /// The numbers of tokens by distance below the greatest logit, then the weights of these
+    /// tokens, then the number of candidates (u32).
     Histogram,
     /// Candidates of top-k, top-p and min-p: distance below the greatest logit, and token (u32).
     Candidates,
     /// The token sampled after each position (u32).
     Sampled,
 
-    /// The stream between a layer's attention and its MLP `[rows, embed]` (training, as all below).
+    /// The stream between a layer's attention and its MLP `[rows, embed]` (training, like all
+    /// below).
     Middle,
     /// Mean and 1 / deviation of the rows of `X` `[rows, 2]` (RMSNorm: 0 and 1 / root mean square).
     StatsX,
@@ -70,8 +71,9 @@ pub enum BufferId {
     Qkv,
     /// The logarithm of each query's sum of exponentials of scaled scores `[rows, heads]`.
     Lse,
-    /// Derivatives of `H` with respect to the MLP's first projection `[rows, up_width]`: `act'(u)`;
-    /// gated `act'(g) v` and `act(g)`.
+    /// Derivatives of `H` with respect to the MLP's first projection `[rows, up_width]`: `act'(u)`,
+    /// or `act'(g) v` and `act(g)` if the MLP is gated. Each of these two is padded to a multiple
+    /// of 16 columns.
     Slopes,
     /// Derivatives of `HeadHidden` with respect to the dense layer of the head `[rows, embed]`.
     HeadSlopes,
@@ -84,7 +86,7 @@ pub enum BufferId {
     /// The gradient of `Embedded`, `AttnBranch` or `MlpBranch`, or a second share of the gradient
     /// of `Normed`.
     DBranch,
-    /// The gradient of the MLP's first projection `[rows, up_width]`.
+    /// The gradient of the MLP's first projection `[rows, up_width]`, padded like `Slopes`.
     DUp,
     /// The gradient of `A`.
     DA,
@@ -98,7 +100,7 @@ pub enum BufferId {
     Losses,
     /// Tokens `[rows, 1]` (u32).
     Tokens,
-    /// The tokens that follow them `[rows, 1]` (u32).
+    /// The token that follows each of `Tokens` `[rows, 1]` (u32).
     Targets,
 }
 
@@ -174,7 +176,7 @@ impl BufferId {
 pub struct Slot {
     /// The buffer.
     pub buffer: BufferId,
-    /// Which of its copies.
+    /// Which copy of the buffer.
     pub copy: LayerCopy,
 }
 
@@ -200,7 +202,7 @@ impl Slot {
     }
 }
 
-/// A buffer, row-major, rows `stride` elements apart.
+/// A buffer in row-major order. Its rows start `stride` elements apart.
 #[derive(Clone, Debug, Serialize, PartialEq)]
 pub struct Buffer {
     /// The contents of the buffer.
@@ -230,7 +232,7 @@ pub enum RowCount {
     One,
     /// Every token of every sequence of a training batch.
     Batch,
-    /// As many rows of a training batch as fit [`LOGITS_BYTES`].
+    /// As many rows of a training batch as have logits of at most [`LOGITS_BYTES`].
     LogitsChunk,
 }
 
@@ -249,8 +251,8 @@ pub enum Copies {
 pub const LOGITS_BYTES: u64 = 64 << 20;
 
 /// The stride of a training buffer with rows of `width`: whole panels of 32, and half a panel more.
-/// Without the extra half, rows of a power of two would map to the same few cache sets. Rows begin
-/// at multiples of 64 bytes.
+/// Without the extra half, rows whose width is a power of two would map to the same few cache sets.
+/// Rows begin at multiples of 64 bytes.
 pub const fn train_stride(width: u32) -> u32 {
     width.next_multiple_of(32) + 16
 }
@@ -260,13 +262,13 @@ pub const fn train_stride(width: u32) -> u32 {
 const SLACK: u64 = 64;
 
 impl Buffer {
-    /// Rows of one copy in training on `shape`; none for a buffer of inference.
+    /// Rows of one copy in training with `shape`; 0 for a buffer of inference.
     pub const fn train_rows(&self, shape: &TrainShape) -> u64 {
         let all = shape.rows();
         match self.rows {
             RowCount::Batch => all,
             RowCount::LogitsChunk => {
-                // Chunks of equal size, a multiple of eight except for the last.
+                // Chunks have equal sizes, a multiple of eight rows; the last one may be smaller.
                 let most = LOGITS_BYTES / (4 * self.stride as u64);
                 let most = if most < 8 { 8 } else { most };
                 let chunks = all.div_ceil(most);
@@ -277,13 +279,13 @@ impl Buffer {
         }
     }
 
-    /// Elements of one copy in training on `shape`.
+    /// Elements of one copy in training with `shape`.
     pub const fn train_len(&self, shape: &TrainShape) -> u64 {
         let slack = if self.stride > self.width { SLACK } else { 0 };
         self.train_rows(shape) * self.stride as u64 + slack
     }
 
-    /// The number of copies in training on `shape`, in a model of `layers` layers.
+    /// The number of copies in training with `shape`, in a model of `layers` layers.
     pub const fn train_copies(&self, layers: u32, shape: &TrainShape) -> u32 {
         match self.copies {
             Copies::One => 1,
@@ -298,7 +300,7 @@ impl Buffer {
         }
     }
 
-    /// Whether the forward pass keeps it for the backward pass.
+    /// Whether the forward pass keeps the buffer for the backward pass.
     pub const fn is_activation(&self) -> bool {
         !matches!(self.copies, Copies::One)
     }

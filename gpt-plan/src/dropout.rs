@@ -21,16 +21,16 @@ pub enum Site {
 /// The masks of one pass.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dropout {
-    /// Differs from pass to pass.
+    /// A key that differs from pass to pass.
     pub key: u32,
-    /// An element whose hash is below it is dropped: `probability * 2^32`.
+    /// `probability * 2^32`. An element whose hash is below it is dropped.
     pub threshold: u32,
     /// The factor of the other elements, `1 / (1 - probability)`.
     pub scale: f32,
 }
 
 impl Dropout {
-    /// Masks that drop each element with `probability`, below 1; none if that is 0.
+    /// Masks that drop each element with `probability`, which is below 1; `None` if it is 0.
     pub fn new(probability: f64, key: u32) -> Option<Dropout> {
         (probability > 0.0).then(|| Dropout {
             key,
@@ -44,9 +44,10 @@ impl Dropout {
         hash(key ^ hash((layer * 4 + site as u32).wrapping_add(0x9E37_79B9)))
     }
 
-    /// The factor of element `index` of a site. An element of a matrix has the index `row * width +
-    /// column`; a probability `((sequence * heads + head) * tokens + query) * tokens + key
-    /// position`. Indices wrap at 2^32.
+    /// The factor of element `index` of a site. An element of a matrix has the index
+    /// `row * width + column`. A probability of the attention has the index
+    /// `((sequence * heads + head) * tokens + query) * tokens + key position`. Indices wrap at
+    /// 2^32.
     pub const fn factor(&self, site_key: u32, index: u32) -> f32 {
         if hash(site_key ^ hash(index)) < self.threshold { 0.0 } else { self.scale }
     }
@@ -74,7 +75,7 @@ mod tests {
         let a = mask(Site::AttentionOut, 0);
         let dropped = a.iter().filter(|d| **d).count() as f64 / 1e5;
         assert!((dropped - 0.2).abs() < 0.006, "{dropped}");
-        // Neighbours are independent: two in a row are dropped with the product of probabilities.
+        // Neighbours are independent: both are dropped with the square of the probability.
         let pairs = a.windows(2).filter(|w| w[0] && w[1]).count() as f64 / 1e5;
         assert!((pairs - 0.04).abs() < 0.004, "{pairs}");
         for other in [mask(Site::AttentionOut, 1), mask(Site::MlpDown, 0)] {

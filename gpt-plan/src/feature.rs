@@ -13,21 +13,21 @@ pub enum Feature {
     /// Matrices in read-only storage textures instead of buffers. They fit WebGPU's default limits
     /// (reading them is a WGSL language extension that browsers have). Faster on software adapters.
     Textures,
-    /// Double-buffered inputs: one buffer is filled while the other is multiplied. Any adapter runs
-    /// it.
+    /// Double-buffered inputs: one buffer is filled while the other is multiplied. Any adapter can
+    /// use them.
     DoubleBuffers,
-    /// Workgroups that compute half as many features. Any adapter runs it.
+    /// Workgroups that compute half as many output features. Any adapter runs them.
     SmallTiles,
-    /// Workgroups that compute twice as many features. Any adapter runs it.
+    /// Workgroups that compute twice as many output features. Any adapter runs them.
     LargeTiles,
-    /// Decoding workgroups that compute eight strips of features, so that an input is read once for
-    /// all of them. Any adapter runs it. Faster on software adapters.
+    /// Decoding workgroups that compute eight strips of output features, so that an input is read
+    /// once for all of them. Any adapter runs them. Faster on software adapters.
     HugeTiles,
-    /// Decoding attention with workgroups of 64 invocations instead of 256. Any adapter runs it.
+    /// Decoding attention with workgroups of 64 invocations instead of 256. Any adapter runs them.
     /// Faster on software adapters.
     SmallGroups,
     /// Dot products of four bytes, for quantised weights: inputs are quantised to bytes. Any
-    /// adapter runs it, and most have an instruction for it.
+    /// adapter runs them, and most have an instruction for them.
     PackedDot,
     /// Prefill in f16 arithmetic, for f16 weights: inputs are rounded to f16, and so are sums of up
     /// to 32 products.
@@ -70,7 +70,7 @@ impl Feature {
         }
     }
 
-    /// Whether WebGPU's core is enough for it.
+    /// Whether WebGPU's core is enough for this feature.
     pub const fn is_core(self) -> bool {
         matches!(
             self,
@@ -98,8 +98,8 @@ pub struct Features(u16);
 impl Features {
     /// No features: the plain kernels.
     pub const NONE: Features = Features(0);
-    /// The default: capabilities that do not round. The fastest tile depends on the adapter; it is
-    /// the compiler's choice unless tuning has measured another.
+    /// The default: subgroups, which do not round. Which tile is the fastest depends on the
+    /// adapter; the compiler's choice is used unless tuning has found a faster one.
     pub const DEFAULT: Features = Features::NONE.with(Feature::Subgroups);
     /// The default of a software adapter (lavapipe, WARP), where reads are the bottleneck,
     /// including those from workgroup memory.
@@ -111,7 +111,7 @@ impl Features {
     /// All features.
     pub const ALL: Features = Features((1 << Feature::ALL.len()) - 1);
 
-    /// The default of an adapter. `software` is whether it runs on a CPU.
+    /// The default of an adapter. `software` says whether it runs on a CPU.
     pub const fn usual(software: bool) -> Features {
         if software { Features::SOFTWARE } else { Features::DEFAULT }
     }

@@ -8,10 +8,11 @@
 //! integers of up to 8 bits, each multiplied by an f16 of the block. In a format with two fine
 //! scales, each half of a sub-block has one.
 //!
-//! The host stores a block as GGUF does. Engines store the same numbers in another order, without
-//! loss: the f16 values, then the quants of each sub-block, then a byte for each fine scale and
-//! minimum. The layouts on the GPU ([`MatrixLayout`](crate::MatrixLayout)) and in the panels of the
-//! CPU are derived from that order.
+//! The host stores a block as GGUF does. Engines store it in another order, without loss: the f16
+//! values, then the quants of all sub-blocks, then a byte for each fine scale and minimum. The f16
+//! that multiplies fine minima changes its sign. The layouts on the GPU
+//! ([`MatrixLayout`](crate::MatrixLayout)) and in the panels of the CPU are derived from that
+//! order.
 //!
 //! The code that encodes and decodes a block is in `gpt-runtime`, `weights/format` (on the host),
 //! in `gpt-simd`, `quants` (in panels), and in `shaders`, `matmul/weights/NAME.wgsl`.
@@ -129,7 +130,7 @@ impl Format {
         self.row().fine
     }
 
-    /// Whether it is one of GGUF's k-quants, whose scales are quantised, too.
+    /// Whether this is one of GGUF's k-quants, whose scales are quantised too.
     #[inline]
     pub const fn is_k_quant(self) -> bool {
         self.row().fine[0] > 0

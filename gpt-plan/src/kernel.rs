@@ -32,7 +32,7 @@ pub struct Kernel {
     pub workgroup: u32,
     /// Rows (tokens) that one workgroup handles.
     pub tile_rows: u32,
-    /// Workgroups along x: the tiles of output features, or heads.
+    /// Workgroups along x: one for each tile of output features, or for each head.
     pub groups: u32,
     /// Strips of the matrix, which are divided among the workgroups; 0 for a kernel that does not
     /// tile by strips.
@@ -45,7 +45,7 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// A kernel of one workgroup with one invocation for each row, without bindings or opening.
+    /// A kernel with one workgroup of one invocation for each row, without bindings or opening.
     pub fn new(name: impl Into<Str>, header: impl Into<Str>, parts: Vec<&'static str>) -> Kernel {
         Kernel {
             name: name.into(),

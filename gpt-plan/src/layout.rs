@@ -1,12 +1,12 @@
 //! The layout of a packed matrix on the GPU, shared by the compiler, which writes the sizes into
-//! shaders, and the engine, which packs.
+//! shaders, and the engine, which packs matrices.
 //!
 //! Rows are stored in panels of [`PANEL`]. For each group of columns a panel holds an element of
 //! each of its rows, side by side, so that neighbouring invocations read neighbouring elements. The
 //! format defines an element: four f32, four f16 in two words, or a word of a quantised block. Such
 //! a block has its quants, then its fine scales, then its f16 values. Rows and columns are padded
 //! with zeros. A matrix larger than [`MAX_BINDING`] has several parts, each a whole number of
-//! panels.
+//! strips.
 
 use crate::{Epilogue, Format, MAX_BINDING, Op, SUB_BLOCK};
 
@@ -18,7 +18,8 @@ pub const PANEL: u32 = 8;
 /// strips, and the strips of a gated MLP's two halves alternate.
 pub const STRIP: u32 = 32;
 
-/// Most rows of a matrix: a strip for each of 65,535 workgroups, the default limit along an axis.
+/// The most rows that a matrix may have: a strip for each of 65,535 workgroups, WebGPU's default
+/// limit along an axis.
 pub const MAX_ROWS: u32 = 65_535 * STRIP;
 
 /// Width of a matrix in a texture, and its largest height: WebGPU's default limit.
@@ -95,9 +96,10 @@ impl MatrixLayout {
     }
 }
 
-/// Most parts of a step's matrix. With the step's inputs and outputs they fill the eight storage
-/// bindings that every adapter has. A step that adds to the residual stream has one more input, and
-/// the step that fills the cache has three more outputs, so they have fewer parts.
+/// The most parts that a step's matrix may have. With the step's inputs and outputs they fill the
+/// eight storage bindings that every adapter has. A step that adds to the residual stream has one
+/// more input. The step that fills the cache has two more outputs and reads the rotary angles. So
+/// their matrices have fewer parts.
 pub const MAX_PARTS: u32 = 5;
 /// [`MAX_PARTS`] of a projection into the residual stream.
 pub const MAX_PARTS_RESIDUAL: u32 = 4;
@@ -105,7 +107,7 @@ pub const MAX_PARTS_RESIDUAL: u32 = 4;
 pub const MAX_PARTS_QKV: u32 = 2;
 
 impl Op {
-    /// Most parts that the matrix of an inference step may have.
+    /// The most parts that the matrix of an inference step may have.
     pub const fn max_parts(&self) -> u32 {
         match self {
             Op::Project(projection) => match projection.epilogue {

@@ -7,7 +7,7 @@ use crate::{Buffer, Place, Plan, Role, Tensor, TensorId, TensorKind};
 pub struct TrainShape {
     /// Sequences.
     pub batch: u32,
-    /// Tokens of each.
+    /// Tokens of each sequence.
     pub tokens: u32,
     /// The activations that the backward pass computes again.
     pub recompute: Recompute,
@@ -41,8 +41,8 @@ pub struct TrainBytes {
 }
 
 impl TrainBytes {
-    /// For a model of `elements` [trained elements](Plan::trained_total) and `layers` layers that
-    /// trains with these buffers.
+    /// The bytes for a model of `layers` layers and `elements` elements ([`Plan::trained_total`])
+    /// that trains with `buffers`.
     pub const fn of(
         elements: u64,
         layers: u32,
@@ -70,7 +70,7 @@ impl TrainBytes {
         }
     }
 
-    /// The sum.
+    /// The sum of all purposes.
     pub const fn total(&self) -> u64 {
         self.parameters + self.gradients + self.optimizer + self.activations + self.scratch
     }
@@ -95,8 +95,8 @@ impl TrainShape {
 pub const PARAMETER_ALIGN: u64 = 64;
 
 impl Plan {
-    /// Rows of a matrix in training, padded to whole panels of 32. Each half of a gated matrix is
-    /// padded to a multiple of 16.
+    /// Rows of a tensor in training. Rows of a matrix are padded to whole panels of 32, and each
+    /// half of a gated matrix to a multiple of 16. Tables and vectors are not padded.
     pub const fn trained_rows(&self, tensor: &Tensor, is_gated: bool) -> u32 {
         match tensor.kind {
             TensorKind::Matrix if is_gated => 2 * (tensor.rows / 2).next_multiple_of(16),

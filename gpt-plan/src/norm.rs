@@ -4,15 +4,14 @@ use serde::Serialize;
 
 use crate::{Role, Spec};
 
-/// Normalisation over the residual stream's width.
+/// The kind of a norm and its parameters.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq)]
 pub struct Norm {
     /// LayerNorm or RMSNorm.
     pub kind: NormKind,
     /// Added to the variance, or to the mean of squares.
     pub eps: f64,
-    /// Whether the norm has parameters: a scale, and a shift if it is a LayerNorm of a model with
-    /// biases.
+    /// Whether the norm has parameters: a scale, and a shift if it is a LayerNorm with a bias.
     pub affine: bool,
     /// Whether a LayerNorm with parameters has a shift; `None` uses the `bias` of the spec.
     pub bias: Option<bool>,
@@ -27,7 +26,7 @@ impl Default for Norm {
     }
 }
 
-/// The statistics of a norm.
+/// The kind of a norm.
 #[derive(Clone, Copy, Debug, Default, Serialize, PartialEq, Eq)]
 pub enum NormKind {
     /// LayerNorm: `(x - mean) / sqrt(var + eps) * gamma + beta`, Ba et al. 2016.
@@ -37,7 +36,7 @@ pub enum NormKind {
     Rms,
 }
 
-/// The norm of the heads of queries and keys.
+/// The norm of queries and keys.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq)]
 pub struct QkNorm {
     /// The norm, with its own epsilon and parameters.
@@ -49,12 +48,13 @@ pub struct QkNorm {
 /// The groups that a norm of queries and keys normalises.
 #[derive(Clone, Copy, Debug, Default, Serialize, PartialEq, Eq)]
 pub enum NormGroups {
-    /// Each head. All heads of queries share parameters, and all heads of keys (Qwen 3, Gemma 3).
+    /// Each head. All heads of queries share parameters, and so do all heads of keys (Qwen 3, Gemma
+    /// 3).
     #[default]
     Head,
     /// Each head, with its own parameters (Cohere).
     EachHead,
-    /// All heads of queries together, and all heads of keys (OLMo 2).
+    /// All heads of queries together, and all heads of keys together (OLMo 2).
     Width,
 }
 
@@ -71,7 +71,7 @@ pub struct QkGroups {
     pub k_width: u32,
     /// Elements of the norm's scale, for queries and keys together.
     pub parameters: u32,
-    /// Whether all groups of queries share their parameters, and all groups of keys.
+    /// Whether all groups of queries share parameters, and so do all groups of keys.
     pub shared: bool,
 }
 

@@ -48,8 +48,8 @@ pub enum Op {
         /// Whether `stats` is written or read.
         statistics: Statistics,
     },
-    /// Normalises the heads of queries and keys, rotates them as [`Epilogue::Heads`] does, and
-    /// stores them with the values.
+    /// Normalises queries and keys, rotates them as [`Epilogue::Heads`] does, and stores them with
+    /// the values.
     NormHeads {
         /// The norm. Its parameters are the queries', followed by the keys'.
         norm: NormRef,
@@ -204,7 +204,8 @@ pub enum Op {
         out: Slot,
     },
     /// `out = a * b`, element by element: multiplies a gradient by the slopes of the head's dense
-    /// layer. A norm reads that activation, so no `ProjectInput` multiplies by the slopes.
+    /// layer. The output of that layer is read by a norm and not by a projection, so no
+    /// `ProjectInput` multiplies by the slopes.
     Multiply {
         /// `[rows, embed]`.
         a: Slot,
@@ -272,8 +273,8 @@ pub enum Epilogue {
         /// [`Spec::rotary_tables`](crate::Spec::rotary_tables).
         rotary: Option<u16>,
     },
-    /// `out = act(y)`; gated, with `y = [gate, up]`: `out = act(gate) * up`. Training stores the
-    /// derivatives of `out` with respect to `y` in `slopes`.
+    /// `out = act(y)`, or `out = act(gate) * up` if the activation is gated, where
+    /// `y = [gate, up]`. Training stores the derivatives of `out` with respect to `y` in `slopes`.
     Activation {
         /// Whether `y` has a gate and the values that it gates.
         gated: bool,
@@ -389,7 +390,7 @@ impl Op {
         }
     }
 
-    /// Whether the op computes logits: the last one of the head.
+    /// Whether the op computes logits: the last op of the head.
     pub const fn computes_logits(&self) -> bool {
         self.is_head()
             && matches!(self, Op::Project(Projection { epilogue: Epilogue::Store { .. }, .. }))

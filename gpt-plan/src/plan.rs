@@ -7,7 +7,8 @@ use crate::{
     Spec, Step, Str, Tensor, TensorId, TensorKind, Training,
 };
 
-/// Bytes that every WebGPU adapter can bind at once; a larger tensor is split into parts.
+/// The largest binding, in bytes, that every WebGPU adapter supports. A larger tensor is split into
+/// parts.
 pub const MAX_BINDING: u64 = 128 << 20;
 
 /// A model as data: everything that an engine needs to run or train it.
@@ -19,24 +20,25 @@ pub struct Plan {
     pub spec: Spec,
     /// The parameters, and the computed tables.
     pub tensors: List<Tensor>,
-    /// The activation buffers of a forward pass.
+    /// The activation buffers of a forward pass, and the buffers of sampling.
     pub buffers: List<Buffer>,
-    /// The GPU kernels of a forward pass.
+    /// The GPU kernels of a forward pass and of sampling.
     pub kernels: List<Kernel>,
     /// The steps of a forward pass.
     pub sections: List<Section>,
-    /// The attention of a decoded token to more than [`SPLIT_FROM`] keys. None if no token attends
-    /// to so many, or the model is bidirectional.
+    /// The attention of a decoded token to more than [`SPLIT_FROM`] keys. `None` if no token
+    /// attends to so many, or if the model is bidirectional.
     pub split_attention: Option<SplitAttention>,
-    /// Kernels that sample the next token, in the order of [`SamplingOp::ALL`].
+    /// The kernels that sample the next token, as indices into `kernels` in the order of
+    /// [`SamplingOp::ALL`].
     pub sampling: [u16; SamplingOp::ALL.len()],
     /// A training pass.
     pub training: Training,
 }
 
 /// The largest number of keys that a decoded token attends to without splits. One workgroup for
-/// each head leaves most of a GPU idle. Splits cost another dispatch in each layer, which merges
-/// them.
+/// each head leaves most of a GPU idle. With splits, each layer needs another dispatch, which
+/// merges them.
 pub const SPLIT_FROM: u32 = 1024;
 
 /// Keys of a split.
@@ -45,9 +47,9 @@ pub const SPLIT_KEYS: u32 = 512;
 /// Attention of one token over splits of the keys, as indices into [`Plan::kernels`].
 #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
 pub struct SplitAttention {
-    /// Online softmax over the keys of each split.
+    /// The kernel that computes an online softmax over the keys of each split.
     pub split: u16,
-    /// Merges the splits.
+    /// The kernel that merges the splits.
     pub merge: u16,
 }
 
@@ -80,7 +82,7 @@ impl Plan {
     /// The buffer `id` of a forward pass.
     ///
     /// # Panics
-    /// A forward pass has no such buffer.
+    /// Panics if a forward pass has no such buffer.
     pub fn buffer(&self, id: BufferId) -> &Buffer {
         let found = self.buffers.iter().find(|buffer| buffer.id == id);
         found.unwrap_or_else(|| panic!("a forward pass has no buffer {}", id.name()))
@@ -99,16 +101,17 @@ impl Plan {
         }
     }
 
-    /// Floating-point operations of one token's forward pass at an empty cache: two for each
+    /// Floating-point operations of one token's forward pass on an empty cache: two for each
     /// element of each multiplied matrix. This includes the head and excludes embedding look-ups.
     /// Attention adds `4 * heads * head_dim * layers` for each position in the cache.
     pub fn flops_per_token(&self) -> u64 {
         self.multiplied().map(|(_, t)| 2 * t.len() * self.count(t)).sum()
     }
 
-    /// Floating-point operations of a pass over `rows` tokens on a cache of `position` tokens, with
-    /// the logits of `logits` of them. Counts like [`flops_per_token`](Self::flops_per_token), plus
-    /// attention over the keys that each token sees.
+    /// Floating-point operations of a pass over `rows` tokens on a cache of `position` tokens,
+    /// which computes the logits of `logits` of these tokens. Counts like
+    /// [`flops_per_token`](Self::flops_per_token), and adds the attention of each token to the keys
+    /// that it sees.
     pub fn flops(&self, position: u64, rows: u64, logits: u64) -> u64 {
         let spec = &self.spec;
         let dense = if spec.head_dense { spec.embed } else { 0 };
@@ -129,8 +132,8 @@ impl Plan {
             .sum()
     }
 
-    /// The format of most of the weights that a token is multiplied with. `format` gives the format
-    /// of a tensor in a layer.
+    /// The format that holds the most of the weights that a token is multiplied with. `format`
+    /// gives the format of a tensor in a layer.
     pub fn main_format(&self, format: impl Fn(TensorId, u32) -> Format) -> Format {
         let mut weights = [0; Format::ALL.len()];
         for (id, t) in self.multiplied() {
@@ -151,7 +154,8 @@ impl Plan {
         })
     }
 
-    /// Dispatches of a forward pass without split attention. Both phases run the same steps.
+    /// Dispatches of a forward pass without split attention and without matrices of mixed formats.
+    /// Both phases run the same steps.
     pub fn dispatches(&self, _phase: Phase) -> u32 {
         let sections = self.sections.iter();
         sections

@@ -10,13 +10,13 @@ pub struct Rope {
     /// The base of the angles of each layer, such as 10,000. A layer without a base rotates
     /// nothing.
     pub theta: Pattern<Option<f64>>,
-    /// The elements of a head that rotate, from the first on. The frequency of pair `i` is
-    /// `theta^(-2i / dims)` before scaling.
+    /// The number of elements of a head that rotate; they are its first ones. The frequency of pair
+    /// `i` is `theta^(-2i / dims)` before scaling.
     pub dims: u32,
-    /// The elements of a head that form a pair in safetensors files. In memory, and in GGUF files,
-    /// pair `i` is `(2i, 2i + 1)`; rows of matrices are reordered when they are loaded and saved.
+    /// The elements of a head that form a pair in safetensors files. In memory, pair `i` is
+    /// `(2i, 2i + 1)`; rows of matrices are reordered when they are loaded and saved.
     pub pairs: RotaryPairs,
-    /// Changes the frequencies of each layer, for contexts longer than in pretraining.
+    /// The change of the frequencies of each layer, for contexts longer than in pretraining.
     pub scaling: Pattern<RopeScaling>,
 }
 
@@ -41,9 +41,9 @@ pub enum RopeScaling {
         /// The divisor.
         factor: f64,
     },
-    /// Llama 3's: wavelengths above `original_context / low_freq_factor` are divided by `factor`,
-    /// those below `original_context / high_freq_factor` are unchanged, and those between are
-    /// interpolated.
+    /// Llama 3's: frequencies with wavelengths above `original_context / low_freq_factor` are
+    /// divided by `factor`, those with wavelengths below `original_context / high_freq_factor` are
+    /// unchanged, and those between are interpolated.
     Llama3 {
         /// The divisor of low frequencies.
         factor: f64,
@@ -66,9 +66,9 @@ pub enum RopeScaling {
         beta_fast: f64,
         /// The frequencies of pairs with fewer rotations than this are divided.
         beta_slow: f64,
-        /// The multiplier of rotated queries and keys; `0.1 ln(factor) + 1` if none.
+        /// The multiplier of rotated queries and keys; `None` is `0.1 ln(factor) + 1`.
         attention_factor: Option<f64>,
-        /// Whether the bounds between the pairs are rounded to whole pairs.
+        /// Whether the bounds of the pairs that are interpolated are rounded to whole pairs.
         truncate: bool,
     },
 }

@@ -4,8 +4,8 @@
 //! host can submit many tokens at once. Temperature, top-k, top-p and min-p are set at run time;
 //! the sizes of the model are literals in the kernels.
 
-/// The largest number of stop tokens that the GPU checks. With more of them, passes continue until
-/// the host has read the token.
+/// The largest number of stop tokens that the GPU checks. At any other stop token, passes continue
+/// until the host has read it.
 pub const MAX_STOPS: usize = 16;
 
 /// A sampling step.
@@ -34,10 +34,10 @@ impl SamplingOp {
         SamplingOp::Draw,
     ];
 
-    /// The steps without cuts: the likeliest token, or a draw from all.
+    /// The steps without cuts: they take the likeliest token, or draw from all tokens.
     pub const FULL_VOCABULARY: &[SamplingOp] = &[SamplingOp::Greatest, SamplingOp::Take];
 
-    /// The steps with top-k, top-p or min-p.
+    /// The steps with a cut: top-k, top-p or min-p.
     pub const TRUNCATED: &[SamplingOp] =
         &[SamplingOp::Greatest, SamplingOp::Count, SamplingOp::Collect, SamplingOp::Draw];
 

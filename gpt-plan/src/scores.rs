@@ -7,20 +7,21 @@ use serde::Serialize;
 
 use crate::Mask;
 
-/// `score = softcap(scale * q·k) + slope * (key - query)` of each query and each key that it
-/// attends to, with the positions of both.
+/// `score = softcap(scale * q·k) + slope * (key - query)` for each query and each key that it
+/// attends to, where `key` and `query` are their positions.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq)]
 pub struct Scores {
     /// Whether a query attends to later positions.
     pub mask: Mask,
-    /// A query attends to positions whose distance is below it.
+    /// The window, if there is one: a query attends only to positions whose distance is below this
+    /// number.
     pub window: Option<u32>,
     /// The factor of a product.
     pub scale: f64,
     /// `c` of `c tanh(x / c)`, which bounds the scores.
     pub softcap: Option<f64>,
-    /// The exponent of ALiBi's smallest slope, `2^-alibi`, from which the slope of each head
-    /// follows (Press et al. 2022); none for slopes of zero.
+    /// ALiBi's smallest slope is `2^-alibi`; the slope of each head follows from it (Press et al.
+    /// 2022). `None` for a model without ALiBi.
     pub alibi: Option<f64>,
 }
 
@@ -53,10 +54,9 @@ impl Scores {
         self.softcap.map_or(scaled, |cap| cap * (scaled / cap).tanh())
     }
 
-    /// The slope of ALiBi for query head `head` of `heads`. The slopes of `n` heads, a power of
-    /// two, are `2^(-bias / n)` and its powers. For another number of heads, the first slopes are
-    /// the slopes of the power of two below it. The rest are every second slope of twice that
-    /// power.
+    /// ALiBi's slope of query head `head` of `heads`. If the number of heads `n` is a power of two,
+    /// the slopes are `2^(-bias / n)` and its powers. For another number, the first slopes are
+    /// those of the power of two below it. The rest are every second slope of twice that power.
     pub fn slope(&self, head: u32, heads: u32) -> f64 {
         let Some(bias) = self.alibi else { return 0.0 };
         let below = 1 << heads.ilog2();
@@ -67,7 +67,8 @@ impl Scores {
         (-bias * exponent).exp2()
     }
 
-    /// The pairs of a query and a key that it attends to, for `rows` queries from `position` on.
+    /// The number of pairs of a query and a key that it attends to, for `rows` queries that start
+    /// at `position`.
     pub fn pairs(&self, position: u64, rows: u64) -> u64 {
         let length = position + rows;
         match (self.mask, self.window) {

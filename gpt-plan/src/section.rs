@@ -32,7 +32,7 @@ pub enum StepKernels {
 }
 
 /// Stands for a missing kernel. In some formats a large matrix needs more storage buffers than a
-/// kernel can bind; a step has no kernels for these.
+/// kernel can bind. A step has no kernels for such formats.
 pub const NO_KERNEL: u16 = u16::MAX;
 
 /// The kernel of a step for each format of its matrix. A kernel is an index or [`NO_KERNEL`].
@@ -59,8 +59,8 @@ impl KernelChoice {
 pub struct Section {
     /// How often the steps run.
     pub repeat: Repeat,
-    /// The number of kinds of layers that alternate, 1 if all layers are equal: 2 if every other
-    /// layer has a sliding window.
+    /// The number of kinds of layers that alternate: 1 if all layers are of the same kind, 2 if
+    /// every other layer has a sliding window.
     pub period: u32,
     /// The steps of a layer in order, for the first kind of layer, then for the second, and so on.
     /// All kinds have the same number of steps.
@@ -105,7 +105,7 @@ pub enum Repeat {
         /// The layer after the one that runs first.
         to: u32,
     },
-    /// For each chunk of the batch's rows. The logits buffer holds one chunk.
+    /// For each chunk of the batch's rows: as many rows as the logits buffer holds.
     Chunks,
 }
 
@@ -119,7 +119,7 @@ impl Repeat {
         }
     }
 
-    /// The layers for which it runs, in order. Only layer 0 if it does not run by layers.
+    /// The layers for which a section runs, in order. Only layer 0 if it does not run by layers.
     pub fn layers(self) -> impl Iterator<Item = u32> {
         let (from, to, reversed) = match self {
             Repeat::Once | Repeat::Chunks => (0, 1, false),
@@ -129,7 +129,8 @@ impl Repeat {
         (from..to).map(move |layer| if reversed { from + to - 1 - layer } else { layer })
     }
 
-    /// Whether it runs for `layer`, ascending or descending. False if it does not run by layers.
+    /// Whether a section runs for `layer`, ascending or descending. False if it does not run by
+    /// layers.
     pub fn has_layer(self, layer: u32) -> bool {
         match self {
             Repeat::Once | Repeat::Chunks => false,
@@ -159,7 +160,7 @@ impl Step {
         self.op.matrix()
     }
 
-    /// The kernels of an inference step in `phase`, by format; none for a training step.
+    /// The kernels of an inference step in `phase`, by format; `None` for a training step.
     pub const fn choice(&self, phase: Phase) -> Option<KernelChoice> {
         match (&self.kernels, phase) {
             (StepKernels::Inference { decode, .. }, Phase::Decode) => Some(*decode),
@@ -177,7 +178,7 @@ impl Step {
         }
     }
 
-    /// The kernels of a training step, in order; none for an inference step.
+    /// The kernels of a training step, in order; empty for an inference step.
     pub fn train_kernels(&self) -> &[u16] {
         match &self.kernels {
             StepKernels::Inference { .. } => &[],

@@ -1,8 +1,8 @@
 //! The resolved spec of a model: every key is a number or a choice.
 //!
 //! In the spec of a plan no size is zero, and sizes divide as they must. The checks and their
-//! messages are in `gpt-codegen`, which knows where each key stands in the user's source. A spec
-//! that was read from a file is not checked yet.
+//! messages are in `gpt-codegen`, which knows where each key is in the user's source. A spec that
+//! was read from a file is not checked yet.
 
 use serde::Serialize;
 
@@ -38,13 +38,14 @@ pub struct Spec {
     pub positions: Positions,
     /// Which positions a query attends to, by layer.
     pub mask: Pattern<Mask>,
-    /// A query attends only to positions whose distance is below it, by layer.
+    /// The sliding window of each layer, if it has one: a query attends only to positions whose
+    /// distance is below this number.
     pub window: Pattern<Option<u32>>,
     /// The factor of products of queries and keys; `None` is `1 / sqrt(head_dim)`.
     pub attention_scale: Option<f64>,
-    /// `c` of `c tanh(score / c)`, which bounds the scores; none leaves them as they are.
+    /// `c` of `c tanh(score / c)`, which bounds the scores; `None` leaves them as they are.
     pub attention_softcap: Option<f64>,
-    /// The norm of the heads of queries and keys, before they are rotated.
+    /// The norm of queries and keys, before they are rotated.
     pub qk_norm: Option<QkNorm>,
     /// Whether linear layers and LayerNorm have a bias.
     pub bias: bool,
@@ -54,20 +55,20 @@ pub struct Spec {
     pub attn_out_bias: Option<bool>,
     /// Whether the projections of the MLP have a bias; `None` uses `bias`.
     pub mlp_bias: Option<bool>,
-    /// Whether a dense layer, the activation of the MLP and a norm precede the head's matrix: the
-    /// head for masked words of BERT.
+    /// Whether a dense layer, the activation of the MLP and a norm precede the head's matrix, as in
+    /// BERT's head for masked words.
     pub head_dense: bool,
     /// Whether the head adds a bias to the logits.
     pub head_bias: bool,
     /// Whether the output head shares the token embedding's weights.
     pub tie_embeddings: bool,
     /// Types of tokens, such as BERT's two segments. The vector of type 0 is added to the embedding
-    /// of every token; `None` has no types.
+    /// of every token; `None` if there are no types.
     pub token_types: Option<u32>,
     /// Whether the stream begins with a norm of the embedding.
     pub embedding_norm: bool,
     /// Whether the attention of the first layer reads the stream without the norm that later layers
-    /// have, in a pre-norm or sandwich block: ModernBERT, whose embedding has a norm.
+    /// have, as in ModernBERT, whose embedding has a norm. Only for pre-norm and sandwich blocks.
     pub first_attn_bare: bool,
     /// Multiplies the token embedding, before positions are added.
     pub embedding_scale: Option<f64>,
@@ -75,7 +76,7 @@ pub struct Spec {
     pub residual_scale: Option<f64>,
     /// Multiplies the logits, before they are capped.
     pub logit_scale: Option<f64>,
-    /// `c` of `c tanh(logit / c)`, which bounds the logits; none leaves them as they are.
+    /// `c` of `c tanh(logit / c)`, which bounds the logits; `None` leaves them as they are.
     pub logit_softcap: Option<f64>,
     /// Dropout probability in training; inference ignores it.
     pub dropout: f64,
@@ -83,7 +84,8 @@ pub struct Spec {
     pub names: TensorNames,
 }
 
-/// The class of the library transformers after which tensors in safetensors files are named.
+/// The class of transformers (Hugging Face's library) after which tensors in safetensors files are
+/// named.
 #[derive(Clone, Copy, Debug, Default, Serialize, PartialEq, Eq)]
 pub enum TensorNames {
     /// GPT-2, GPT-1, StarCoder 2 or Llama, whichever is closest to the spec.
@@ -109,7 +111,7 @@ pub enum TensorNames {
     Mpt,
     /// OPT.
     Opt,
-    /// BERT, as sentence-transformers and most encoders for search have it.
+    /// BERT, with the names that sentence-transformers and most encoders for search use.
     Bert,
     /// RoBERTa.
     Roberta,
@@ -122,7 +124,8 @@ pub enum TensorNames {
 /// Order of normalisation and residual inside a block.
 #[derive(Clone, Copy, Debug, Default, Serialize, PartialEq, Eq)]
 pub enum Block {
-    /// `x += attn(norm(x)); x += mlp(norm(x))`, and a final norm before the head: GPT-2 and after.
+    /// `x += attn(norm(x)); x += mlp(norm(x))`, and a final norm before the head: GPT-2 and most
+    /// later models.
     #[default]
     PreNorm,
     /// `x = norm(x + attn(x)); x = norm(x + mlp(x))`, without a final norm: the first GPT and the
@@ -135,7 +138,7 @@ pub enum Block {
     /// `x += attn(norm(x)) + mlp(norm(x))`, and a final norm. GPT-J has one norm for both branches,
     /// GPT-NeoX a norm for each.
     Parallel {
-        /// 1 or 2.
+        /// The number of norms, 1 or 2.
         norms: u32,
     },
 }
@@ -168,7 +171,7 @@ pub struct Mlp {
     pub activation: Activation,
 }
 
-/// A value for each layer: the values of a list, which repeats.
+/// A value for each layer, from a list that repeats.
 #[derive(Clone, Debug, Serialize, PartialEq)]
 pub struct Pattern<T: Clone + 'static>(
     /// Never empty.
@@ -195,7 +198,7 @@ impl<T: Clone> Pattern<T> {
 }
 
 /// The number of layers after which two patterns repeat together: the least common multiple of
-/// their periods. Saturates, because a spec that is not yet checked may have any lists.
+/// their periods. Saturates, because a spec that is not yet checked may have lists of any length.
 pub fn common_period(a: u32, b: u32) -> u32 {
     let common = (1..=a.min(b)).rfind(|n| a.is_multiple_of(*n) && b.is_multiple_of(*n));
     (a / common.unwrap_or(1)).saturating_mul(b)
@@ -218,10 +221,10 @@ pub enum Positions {
     Sinusoidal,
     /// Rotary embedding of queries and keys, Su et al. 2021.
     Rope(Rope),
-    /// Adds `slope * (key - query)` to each score, with the positions of both and a slope for each
-    /// head (ALiBi, Press et al. 2022).
+    /// ALiBi (Press et al. 2022): adds `slope * (key - query)` to each score, where `key` and
+    /// `query` are positions and each head has its own slope.
     Alibi {
-        /// The exponent of the smallest slope, `2^-max_bias`.
+        /// The smallest slope is `2^-max_bias`.
         max_bias: f64,
     },
 }
@@ -232,7 +235,7 @@ pub enum Mask {
     /// Its own and all earlier ones.
     #[default]
     Causal,
-    /// All, as in BERT. Such a model reads a text whole: it cannot continue from a cache.
+    /// All, as in BERT. Such a model reads a whole text at once; it cannot continue from a cache.
     Bidirectional,
 }
 
@@ -252,7 +255,8 @@ impl Spec {
         self.q_width() + 2 * self.kv_width()
     }
 
-    /// Rows of the first MLP projection: gate and up stacked where the MLP is gated.
+    /// Rows of the first MLP projection. If the MLP is gated, they are the gate's and then the up
+    /// projection's.
     pub const fn up_width(&self) -> u32 {
         if self.mlp.gated { 2 * self.mlp.hidden } else { self.mlp.hidden }
     }

@@ -1,7 +1,7 @@
 //! The table of tensors: names and shapes of a model's parameters, and where files keep them.
 //!
-//! A kernel reads a tensor whole. In a file it may be several tensors, which are stacked: the fused
-//! `qkv` matrix is one tensor of GPT-2's checkpoint and three of a Llama's. A matrix is
+//! A kernel reads a tensor as one. In a file it may be several tensors, which are stacked: the
+//! fused `qkv` matrix is one tensor of GPT-2's checkpoint and three of a Llama's. A matrix is
 //! `[rows, columns]`, a row for each output feature, so a row is contiguous for a dot product. The
 //! [`FileTensor`] of a file that stores the transpose has [`Layout::Transposed`].
 
@@ -23,15 +23,15 @@ pub struct Tensor {
     /// Our name, the same for every layer: `attn.qkv.weight`, `mlp_norm.gamma`. For people and for
     /// files; code looks a tensor up by its role.
     pub name: Str,
-    /// Whether the model has one, or every layer from `first` on.
+    /// Whether the model has one such tensor, or each layer does.
     pub place: Place,
     /// Matrix in a storage format, or vector in f32.
     pub kind: TensorKind,
-    /// Output features of a matrix, length of a vector.
+    /// Output features of a matrix, rows of a table, or length of a vector.
     pub rows: u32,
-    /// Input features of a matrix, 1 of a vector.
+    /// Input features of a matrix, columns of a table, or 1 for a vector.
     pub columns: u32,
-    /// Values of a model that was not loaded from a file.
+    /// Values in a model that is not loaded from a file.
     pub init: Init,
     /// The tensors of a file that stack to this one, in order of rows. Empty for a computed tensor.
     pub sources: List<FileTensor>,
@@ -40,7 +40,7 @@ pub struct Tensor {
 /// The place of a tensor in the architecture.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Role {
-    /// A vector for each token; the head too where the two are tied.
+    /// A vector for each token. If embeddings are tied, it is also the head's matrix.
     TokenEmbedding,
     /// A vector for each position, learned or computed.
     Positions,
@@ -52,7 +52,7 @@ pub enum Role {
     AttentionNorm,
     /// The projection to queries, keys and values.
     Qkv,
-    /// The norm of the heads of queries and keys: its parameters for queries, then those for keys.
+    /// The norm of queries and keys: its parameters for queries, then those for keys.
     QkNorm,
     /// The projection from the attention to the stream.
     AttentionOut,
@@ -60,7 +60,8 @@ pub enum Role {
     AttentionBranchNorm,
     /// The norm through which the MLP reads the stream.
     MlpNorm,
-    /// The MLP's first projection; gated, the gate's rows and then the rows it gates.
+    /// The MLP's first projection. If the MLP is gated, its rows are the gate's, then the rows that
+    /// they gate.
     MlpUp,
     /// The MLP's second projection.
     MlpDown,
@@ -72,7 +73,7 @@ pub enum Role {
     HeadDense,
     /// The norm after the dense layer of the head.
     HeadNorm,
-    /// The projection to logits, where it is not the token embedding.
+    /// The projection to logits, if it is not the token embedding.
     Head,
 }
 
@@ -90,9 +91,10 @@ pub enum Component {
 pub enum Place {
     /// Once in the model.
     Model,
-    /// Once in each layer from `first` on (a post-norm block's first layer has no norm before it).
+    /// Once in each layer, starting at `first`. In a post-norm model, [`Role::AttentionNorm`]
+    /// starts at layer 1.
     Layers {
-        /// The first layer that has one.
+        /// The first layer that has the tensor.
         first: u32,
     },
 }
@@ -102,7 +104,7 @@ pub enum Place {
 pub enum TensorKind {
     /// `[rows, columns]`, stored in any [`Format`](crate::Format).
     Matrix,
-    /// `[rows, columns]`, always f32, looked up by row: position tables.
+    /// `[rows, columns]`, always f32, looked up by row: the tables of positions and token types.
     Table,
     /// `[rows]`, always f32.
     Vector,
@@ -130,10 +132,10 @@ pub struct FileTensor {
     pub hf: Str,
     /// Name in a GGUF file, with `{layer}` for the layer's number.
     pub gguf: Str,
-    /// Added to the layer's number before it is put into a name: a post-norm block reads its
-    /// input through the norm of the layer before, so its `attn_norm` is `-1`.
+    /// Added to the layer's number before it is put into a name. A post-norm block reads its input
+    /// through the last norm of the previous layer, so the shift of its `attn_norm` is -1.
     pub layer_shift: i32,
-    /// How the safetensors file orders it.
+    /// Its order in a safetensors file.
     pub hf_layout: Layout,
     /// Its order in a GGUF that does not keep rotary pairs side by side.
     pub gguf_layout: Layout,
@@ -149,8 +151,8 @@ pub enum Layout {
     /// `[in, out]`, the `Conv1D` of GPT-2.
     Transposed,
     /// `[out, in]` with the rotary pairs of a head in the two halves of its first `dims` elements,
-    /// `(i, i + dims / 2)`. Plans and GGUF keep pairs side by side, `(2i, 2i + 1)`, so the rows of
-    /// each head are reordered.
+    /// `(i, i + dims / 2)`. Plans, and GGUF files of some architectures, keep pairs side by side,
+    /// `(2i, 2i + 1)`, so the rows of each head are reordered.
     RotaryHalves {
         /// Elements of a head.
         head_dim: u32,
@@ -169,8 +171,8 @@ pub enum Layout {
         /// Elements of a head of queries or keys in the order of
         /// [`RotaryHalves`](Layout::RotaryHalves); 0 for none.
         dims: u32,
-        /// Whether a head of keys and one of values follow the query heads that share them. If
-        /// not, the parts are in the order of the plan.
+        /// Whether a head of keys and one of values follow the query heads that share them. If not,
+        /// heads are in the order of the plan.
         by_group: bool,
     },
     /// A table that begins with this many rows that no position uses.
@@ -223,7 +225,7 @@ const fn in_halves(within: usize, dims: usize) -> usize {
 }
 
 impl FileTensor {
-    /// The name of the tensor of `layer` by `pattern`, a [`hf`](FileTensor::hf) or
+    /// The name of the tensor of `layer`. `pattern` is its [`hf`](FileTensor::hf) or
     /// [`gguf`](FileTensor::gguf) name.
     pub fn name_in(&self, pattern: &str, layer: u32) -> String {
         pattern.replace("{layer}", &(i64::from(layer) + i64::from(self.layer_shift)).to_string())
@@ -241,7 +243,7 @@ impl Tensor {
         self.len() == 0
     }
 
-    /// The layers that have one; a tensor of the model counts as one of layer 0.
+    /// The layers that have the tensor; a tensor of the model counts as one of layer 0.
     pub fn layers(&self, model_layers: u32) -> std::ops::Range<u32> {
         match self.place {
             Place::Model => 0..1,

@@ -16,14 +16,14 @@ pub struct Training {
     pub buffers: List<Buffer>,
     /// From tokens to the output of the final norm.
     pub forward: List<Section>,
-    /// The head, the loss, and their gradients, chunk by chunk of rows.
+    /// The head, the loss, and their gradients, for one chunk of rows after the other.
     pub loss: List<Section>,
     /// From the gradient of the final norm's output to the gradients of all parameters.
     pub backward: List<Section>,
     /// All kernels of the pass and of the optimizer.
     pub kernels: List<Kernel>,
     /// For each kernel, its replacement in f16 training. A product's replacement rounds its
-    /// operands to f16; any other kernel's is itself.
+    /// operands to f16; any other kernel is its own replacement.
     pub in_f16: List<u16>,
 }
 
@@ -41,7 +41,7 @@ impl Training {
     /// The buffer `id`.
     ///
     /// # Panics
-    /// Training has no such buffer.
+    /// Panics if training has no such buffer.
     pub fn buffer(&self, id: BufferId) -> &Buffer {
         let found = self.buffers.iter().find(|buffer| buffer.id == id);
         found.unwrap_or_else(|| panic!("training has no buffer {}", id.name()))

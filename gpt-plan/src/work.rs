@@ -1,7 +1,8 @@
 //! The minimum work of a step: its arithmetic, and the memory that it must read or write once.
 //!
-//! With a device's bandwidth and peak rate, the work gives the roofline of a measured step. Norms,
-//! biases and activations are not counted; they are negligible beside the matrices.
+//! With a device's bandwidth and peak rate, the work gives the roofline of a measured step. The
+//! arithmetic and the parameters of norms, biases and activations are not counted; they are
+//! negligible compared with the matrices.
 
 use crate::{Epilogue, Format, Op, Plan, Step};
 

@@ -1,6 +1,6 @@
 //! Draws the attention of every head to `attention.png`, a row of maps for each layer:
 //! `cargo run --release -p gpt-runtime --example attention_maps -- "To be, or not to be"`.
-//! `gpt explain` makes a page of them, with more.
+//! `gpt explain` draws these maps, and more, on a page.
 
 use gpt_runtime::{Device, gpt_model};
 
@@ -16,8 +16,9 @@ gpt_model! {
 
 const WEIGHTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../gpt-cli/assets/bard.gguf");
 
-/// Pixels of a probability, and between two maps.
+/// Side of the square that shows one weight, in pixels.
 const CELL: usize = 4;
+/// Pixels between two maps.
 const GAP: usize = 8;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -17,7 +17,7 @@ gpt_model! {
 
 fn main() -> Result<(), Error> {
     let Some(weights) = std::env::args().nth(1) else {
-        eprintln!("the first argument names the weights, a GGUF or safetensors");
+        eprintln!("give the path of the weights (GGUF or safetensors) as an argument");
         exit(2);
     };
     let model = SmolLm2::load(weights, &Device::auto()?)?;

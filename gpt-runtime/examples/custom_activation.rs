@@ -1,14 +1,14 @@
 //! A custom activation, compared with GELU:
 //! `cargo run --release -p gpt-runtime --example custom_activation`.
 //!
-//! The compiler turns the closure into WGSL, into CPU code, and into its derivative. It is not a
-//! function pointer: both engines run it inside the kernel of the projection before it.
+//! The macro compiles the closure and its derivative to WGSL and to CPU code. The closure is not a
+//! function pointer: both engines run it inside the kernel of the projection that precedes it.
 
 use gpt_runtime::train::{RandomWindows, Schedule, Tokens};
 use gpt_runtime::{AdamW, Device, Error, Gpt, Model, Tokenizer, TrainerSettings, gpt_model};
 
 gpt_model! {
-    /// The usual activation.
+    /// A small model with GELU.
     struct Usual {
         vocab: 64, context: 32, layers: 2, heads: 2, embed: 64, bias: false,
         mlp: Dense { hidden: 4 * embed, activation: Gelu },

@@ -2,7 +2,7 @@
 //! `cargo run --release -p gpt-runtime --example game_loop`.
 //!
 //! `Generation::poll` returns when its budget is spent. A token that has begun is finished, so a
-//! frame takes the budget and at most one token more; the first one also compiles kernels.
+//! frame takes the budget and at most one token more; the first frame may also compile kernels.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ const WEIGHTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../gpt-cli/assets/ba
 const FRAME: Duration = Duration::from_micros(16_667);
 const BUDGET: Duration = Duration::from_millis(2);
 
-/// The game's own GPU, as an engine opens it; none on a machine without one.
+/// The game's own GPU, as a game engine opens it; none on a machine without one.
 fn gpu() -> Option<(wgpu::Adapter, wgpu::Device, wgpu::Queue)> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let adapter = instance.request_adapter(&wgpu::RequestAdapterOptions::default());
@@ -41,7 +41,7 @@ fn draw(frame: usize, speech: &str) {
 
 fn main() -> Result<(), Error> {
     let device = match gpu() {
-        // Handles of wgpu are cheap to clone; both sides keep one.
+        // A real game keeps clones of these handles, which are cheap to clone.
         Some((adapter, device, queue)) => Device::from_wgpu(adapter, device, queue)?,
         None => Device::cpu()?,
     };

@@ -1,4 +1,4 @@
-//! Streams text from a prompt, with the weights that `gpt` carries:
+//! Streams text from a prompt, with the weights that are embedded in `gpt`:
 //! `cargo run --release -p gpt-runtime --example generate -- "ROMEO:"`.
 
 use std::io::{Error as IoError, Write, stdout};

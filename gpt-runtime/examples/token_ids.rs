@@ -1,4 +1,4 @@
-//! Prints the token ids of texts, and what they decode to, one JSON object a text.
+//! Prints the token ids of texts and what they decode to, one JSON object for each text.
 //!
 //! ```sh
 //! cargo run --example token_ids -- TOKENIZER TEXTS

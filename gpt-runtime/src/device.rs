@@ -48,7 +48,7 @@ pub struct DeviceOptions {
     /// The kind of device.
     pub kind: DeviceKind,
     /// An adapter: its index in [`adapters`](crate::adapters), its PCI id, or a part of its name,
-    /// in any case. Implies a GPU.
+    /// ignoring case. Implies a GPU.
     pub adapter: Option<String>,
     /// Threads of the CPU engine; if `None`, one for each physical core that the process may use.
     pub threads: Option<usize>,
@@ -62,7 +62,7 @@ impl DeviceOptions {
     }
 
     /// Opens an adapter by its index in [`adapters`](crate::adapters), its PCI id, or a part of its
-    /// name, in any case.
+    /// name, ignoring case.
     pub fn with_adapter(mut self, name: impl Into<String>) -> DeviceOptions {
         self.adapter = Some(name.into());
         self
@@ -76,32 +76,34 @@ impl DeviceOptions {
 }
 
 impl Device {
-    /// A hardware GPU if there is one, otherwise the CPU engine, which is faster than a software
-    /// adapter (lavapipe, WARP).
+    /// Opens a hardware GPU if there is one, otherwise the CPU engine, which is faster than a
+    /// software adapter (lavapipe, WARP).
     ///
     /// # Errors
-    /// No GPU is used, and the threads of the CPU engine cannot be started.
+    /// Fails if no GPU is used and the threads of the CPU engine cannot be started.
     pub fn auto() -> Result<Device, Error> {
         Device::open(&DeviceOptions::default())
     }
 
-    /// The CPU engine on all physical cores.
+    /// Opens the CPU engine on all physical cores that the process may use.
     ///
     /// # Errors
-    /// The threads cannot be started.
+    /// Fails if the threads cannot be started.
     pub fn cpu() -> Result<Device, Error> {
         Device::open(&DeviceOptions { kind: DeviceKind::Cpu, ..Default::default() })
     }
 
-    /// A GPU. `WGPU_BACKEND` and `WGPU_ADAPTER_NAME` select among several.
+    /// Opens a GPU. The environment variables `WGPU_BACKEND` and `WGPU_ADAPTER_NAME` select one of
+    /// several.
     ///
     /// # Errors
-    /// No adapter was found, or none can run the kernels; the message gives the reason.
+    /// Fails if no adapter was found or none can run the kernels; the message gives the reason.
     pub fn gpu() -> Result<Device, Error> {
         Device::open(&DeviceOptions { kind: DeviceKind::Gpu, ..Default::default() })
     }
 
-    /// The CPU engine without intrinsics, which runs on any processor: the reference of self-tests.
+    /// Opens the CPU engine without intrinsics, which runs on any processor: the reference of
+    /// self-tests.
     pub(crate) fn portable() -> Result<Device, Error> {
         Ok(Device {
             engine: Engine::Cpu(Arc::new(CpuDevice::with_isa(Isa::Portable, None)?)),
@@ -123,7 +125,7 @@ impl Device {
     /// `wgpu::Device::poll`.
     ///
     /// # Errors
-    /// The limits with which the device was opened are too low.
+    /// Fails if the limits with which the device was opened are too low.
     #[cfg(feature = "gpu")]
     pub fn from_wgpu(
         adapter: wgpu::Adapter,
@@ -137,7 +139,7 @@ impl Device {
     /// Opens the device that `options` describe.
     ///
     /// # Errors
-    /// The options contradict each other, or the device cannot be opened.
+    /// Fails if the options contradict each other or the device cannot be opened.
     pub fn open(options: &DeviceOptions) -> Result<Device, Error> {
         now(Device::open_async(options))
     }
@@ -188,7 +190,8 @@ impl Device {
         matches!(self.engine, Engine::Gpu(_))
     }
 
-    /// Adapter and backend, or processor, instruction set and threads.
+    /// The adapter and backend of a GPU, or the processor, instruction set and threads of the CPU
+    /// engine.
     pub fn name(&self) -> String {
         match &self.engine {
             Engine::Cpu(cpu) => cpu.describe(),
@@ -196,7 +199,7 @@ impl Device {
         }
     }
 
-    /// The reason it was chosen, for messages.
+    /// The reason that the device was chosen, for messages.
     pub fn reason(&self) -> &str {
         &self.reason
     }
@@ -204,7 +207,7 @@ impl Device {
     /// A meter of the device's peak rates.
     ///
     /// # Errors
-    /// The buffer to read cannot be allocated, or the GPU fails.
+    /// Fails if the buffer that the meter reads cannot be allocated, or if the GPU fails.
     pub fn meter(&self) -> Result<Meter, Error> {
         match &self.engine {
             Engine::Cpu(cpu) => Ok(Meter(Measurement::Cpu(cpu::CpuMeter::new(cpu.clone())?))),
@@ -212,11 +215,11 @@ impl Device {
         }
     }
 
-    /// The time that the GPU takes for dispatches and submissions that compute next to nothing;
-    /// none for the CPU engine. Takes a fraction of a second.
+    /// Measures how long the GPU takes for dispatches and submissions that compute next to nothing;
+    /// none for the CPU engine. The measurement takes a fraction of a second.
     ///
     /// # Errors
-    /// The GPU fails, or loses the result of a dispatch.
+    /// Fails if the GPU fails or loses the result of a dispatch.
     pub fn latency(&self) -> Result<Option<Latency>, Error> {
         match &self.engine {
             Engine::Cpu(_) => Ok(None),
@@ -224,7 +227,7 @@ impl Device {
         }
     }
 
-    /// The adapter that it was opened on; none for the CPU engine.
+    /// The adapter on which the device was opened; none for the CPU engine.
     #[cfg(feature = "gpu")]
     pub fn adapter(&self) -> Option<AdapterDescription> {
         match &self.engine {

@@ -1,9 +1,9 @@
 //! Embeddings of texts: one vector for each text, pooled from the hidden states of its tokens.
 //!
-//! [`EmbedOptions`] says how. [`EmbedOptions::beside`] reads the folder of a sentence-transformers
-//! model, which lists its steps in `modules.json`. Texts have any length, and none is padded: the
-//! CPU engine runs the rows of several texts in one pass. The embedding of a text does not depend
-//! on the texts beside it.
+//! [`EmbedOptions`] selects how. [`EmbedOptions::beside`] reads the folder of a
+//! sentence-transformers model, which lists its steps in `modules.json`. Texts may differ in
+//! length, and none is padded: the CPU engine runs the rows of several texts in one pass. The
+//! embedding of a text does not depend on the other texts.
 
 use std::path::Path;
 
@@ -35,8 +35,8 @@ pub struct EmbedOptions {
     pub pooling: Pooling,
     /// Whether vectors are divided by their Euclidean norm, so that products are cosines.
     pub normalize: bool,
-    /// The most tokens of a text, special tokens included. A longer text loses its last tokens, as
-    /// in sentence-transformers. The model's context by default.
+    /// The largest number of tokens of a text, special tokens included. A longer text loses its
+    /// last tokens, as in sentence-transformers. The model's context by default.
     pub max_tokens: Option<usize>,
 }
 
@@ -53,7 +53,8 @@ impl EmbedOptions {
     /// `max_seq_length` in `sentence_bert_config.json`. None if the folder has no `modules.json`.
     ///
     /// # Errors
-    /// A file cannot be read; the model has steps or a kind of pooling that are not supported.
+    /// Fails if a file cannot be read, or if the model has steps or a kind of pooling that are not
+    /// supported.
     pub fn beside(path: impl AsRef<Path>) -> Result<Option<EmbedOptions>, Error> {
         let path = path.as_ref();
         let folder = if path.is_dir() { path } else { path.parent().unwrap_or(Path::new(".")) };
@@ -73,7 +74,7 @@ impl EmbedOptions {
                     options.pooling = pooling(&file)?;
                 }
                 "Normalize" => options.normalize = true,
-                // Nothing in inference.
+                // It has no effect in inference.
                 "Dropout" => {}
                 _ => {
                     let what = format!("its module {:?} is not supported", of("type"));
@@ -106,7 +107,9 @@ fn max_tokens(path: &Path) -> Result<Option<usize>, Error> {
         None | Some(Value::Null) => Ok(None),
         Some(value) => {
             let tokens = value.as_u64().and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0);
-            tokens.map(Some).ok_or_else(|| unsupported(path, "max_seq_length is no length"))
+            tokens
+                .map(Some)
+                .ok_or_else(|| unsupported(path, "max_seq_length is not a positive integer"))
         }
     }
 }
@@ -165,7 +168,7 @@ impl Embeddings {
     /// The embedding of text `at`, `[embed]`.
     ///
     /// # Panics
-    /// `at` is not below [`len`](Self::len).
+    /// Panics if `at` is not below [`len`](Self::len).
     pub fn row(&self, at: usize) -> &[f32] {
         &self.values[at * self.width..][..self.width]
     }
@@ -182,8 +185,8 @@ impl Embeddings {
 }
 
 impl<M> Model<M> {
-    /// One vector for each text, `[texts, embed]`: its hidden states, pooled. Texts may have any
-    /// length; none is padded. A text that is too long loses its last tokens, and
+    /// Computes one vector for each text, `[texts, embed]`: its hidden states, pooled. Texts may
+    /// differ in length; none is padded. A text that is too long loses its last tokens, and
     /// [`Embeddings::truncated`] counts such texts.
     ///
     /// ```no_run
@@ -211,8 +214,9 @@ impl<M> Model<M> {
     /// ```
     ///
     /// # Errors
-    /// The model has no tokenizer, or it cannot encode a text; a text has no tokens;
-    /// `max_tokens` leaves no place for a text; the device fails.
+    /// Fails if the model has no tokenizer or its tokenizer cannot encode a text, if a text has no
+    /// tokens, if a text is too long and `max_tokens` leaves no room for it beside the special
+    /// tokens, or if the device fails.
     pub fn embed(&self, texts: &[&str], options: &EmbedOptions) -> Result<Embeddings, Error> {
         let spec = &self.plan().spec;
         let width = spec.embed as usize;
@@ -239,8 +243,8 @@ impl<M> Model<M> {
     }
 }
 
-/// The tokens of a text that has more than `most`. Those that the tokenizer adds at its ends stay;
-/// the text's last ones are dropped.
+/// Shortens `ids`, the tokens of `text`, to `most`. The tokens that the tokenizer adds at the ends
+/// stay; the last tokens of the text itself are dropped.
 fn truncate(
     tokenizer: &Tokenizer,
     text: &str,

@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 
 type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// An error of this crate. Match on a variant to react to a kind of failure; display it to explain
-/// it.
+/// An error of this crate. Match on a variant to react to a kind of failure; display the error to
+/// explain it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A file could not be read or written.
     #[error("cannot {doing} {}: {source}", plain(&path.display().to_string()))]
     Io {
-        /// The operation, as a verb: `read`, `write`, `open`.
+        /// The operation, as a verb, such as `read` or `write`.
         doing: &'static str,
         /// The file or folder.
         path: PathBuf,
@@ -44,14 +44,15 @@ pub enum Error {
         /// Bytes that were requested.
         bytes: u64,
     },
-    /// The device, or a build without the Cargo feature, cannot do what was requested.
+    /// The device or the platform cannot do what was requested, or the build lacks a Cargo feature
+    /// for it.
     #[error("{}", plain(.0))]
     Unsupported(String),
-    /// The loss or the gradient of a training step is not finite, or logits or hidden states are
-    /// not.
+    /// The loss or the gradient of a training step, logits, or hidden states are not finite.
     #[error("{}", plain(.0))]
     Diverged(String),
-    /// An argument is invalid: too long, out of the vocabulary, or an option out of range.
+    /// An argument or an option is invalid, such as a token outside the vocabulary, or a token file
+    /// or a checkpoint cannot be used.
     #[error("{}", plain(.0))]
     Input(String),
 }
@@ -81,9 +82,9 @@ impl From<String> for Detail {
     }
 }
 
-/// A message without control characters, which names in damaged files have: they would move the
-/// cursor of a terminal or begin a new line. Only a list has lines: its first one follows a colon,
-/// and all are indented.
+/// Escapes the control characters of a message. Names in damaged files can have some, which would
+/// move the cursor of a terminal or begin a new line. Only a list keeps its line breaks: its first
+/// line follows a colon, and every line is indented.
 fn plain(message: &str) -> Cow<'_, str> {
     if !message.chars().any(char::is_control) {
         return message.into();
@@ -104,8 +105,14 @@ fn plain(message: &str) -> Cow<'_, str> {
     text.into()
 }
 
+/// A number and its noun, such as `1 token` or `2 tokens`.
+pub(crate) fn counted(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
 impl Error {
-    /// Makes an [`Error::Io`] of the error of an operation on `path`, for `map_err`.
+    /// Returns a function for `map_err` that makes an [`Error::Io`] of an error of the operating
+    /// system.
     pub(crate) fn io(doing: &'static str, path: &Path) -> impl Fn(std::io::Error) -> Error {
         move |source| Error::Io { doing, path: path.to_owned(), source }
     }
@@ -130,7 +137,7 @@ impl Error {
         Error::Device(message.into().into())
     }
 
-    /// Attaches the error that caused this one. Variants without a place for it stay as they are.
+    /// Attaches the error that caused this one. Variants without a field for it stay as they are.
     pub fn caused_by(
         mut self,
         cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -145,8 +152,8 @@ impl Error {
         self
     }
 
-    /// Whether the caller's arguments or files caused it, not the machine or the run. The command
-    /// line exits with status 2 if so, with 1 otherwise.
+    /// Whether the caller's arguments or files caused the error, not the machine or the run. If so,
+    /// the command line exits with status 2, otherwise with 1.
     pub fn is_input(&self) -> bool {
         use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
         match self {

@@ -1,4 +1,4 @@
-//! Atomic writes of files and folders: a failure leaves the old content in place.
+//! Atomic writes of files and folders: a write that fails leaves the old content in place.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use crate::Error;
 
-/// Calls `write` for a new file beside `path`, syncs it, and renames it to `path`. After a failure
-/// the old file at `path` is unchanged.
+/// Calls `write` for a new file beside `path`, syncs it, renames it to `path`, and syncs the
+/// folder. If a step up to the renaming fails, the old file at `path` is unchanged.
 ///
 /// # Errors
-/// The file cannot be written; an old one is left as it was.
+/// Fails if the file cannot be written or its folder cannot be synced.
 pub fn replace(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), Error> {
     let new = beside(path);
     // Windows syncs only a file that is open for writing.
@@ -26,10 +26,10 @@ pub fn replace(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Resu
     })
 }
 
-/// Replaces `path` by `text`.
+/// Replaces the file at `path` by one with the contents `text`.
 ///
 /// # Errors
-/// The file cannot be written; an old one is left as it was.
+/// Fails if the file cannot be written or its folder cannot be synced.
 pub fn write(path: &Path, text: &str) -> Result<(), Error> {
     replace(path, |new| fs::write(new, text))
 }
@@ -37,7 +37,7 @@ pub fn write(path: &Path, text: &str) -> Result<(), Error> {
 /// Removes a file, if it exists.
 ///
 /// # Errors
-/// The file cannot be removed.
+/// Fails if the file exists and cannot be removed.
 pub fn remove(path: &Path) -> Result<(), Error> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {

@@ -23,9 +23,9 @@ use crate::wait::now;
 pub struct Stop {
     /// The largest number of new tokens; as many as the session holds if `None`.
     pub tokens: Option<usize>,
-    /// Strings that end it; they are not part of the output.
+    /// Strings that end the generation; they are not part of the output.
     pub strings: Vec<String>,
-    /// Tokens that end it, besides the tokenizer's end-of-text.
+    /// Tokens that end the generation, in addition to the tokenizer's end-of-text tokens.
     pub ids: Vec<u32>,
 }
 
@@ -61,15 +61,16 @@ pub enum Ended {
     Length,
     /// The session is full.
     Full,
-    /// The engine failed; the iterator returned the error.
+    /// The engine failed; the iterator or [`Generation::poll`] returned the error.
     Failed,
 }
 
 /// Generates text: an iterator over its pieces.
 ///
 /// Each item is a piece of text or the error that ended the generation. Afterwards the session
-/// holds the prompt and the generated tokens, without the end-of-text or stop token. If it ended
-/// for another reason, the session lacks the last generated token, because no pass has run on it.
+/// holds the prompt and the generated tokens, without the end-of-text or stop token. If the
+/// generation ended for another reason, the session lacks the last generated token, because no pass
+/// has run on it.
 pub struct Generation<'s, M = Untyped> {
     tokens: TokenGeneration<'s, M>,
     stream: TextStream,
@@ -101,7 +102,7 @@ enum NextToken {
     After(u32),
 }
 
-/// A session that is borrowed, or one that was opened for this generation.
+/// A session that the generation borrows or owns.
 enum SessionRef<'s, M> {
     Borrowed(&'s mut Session<M>),
     Owned(Box<Session<M>>),
@@ -132,7 +133,7 @@ impl<M> SessionBuilder<M> {
     /// full.
     ///
     /// # Errors
-    /// [`open`](Self::open) or [`Session::generate`] fails.
+    /// Fails if [`open`](Self::open) or [`Session::generate`] fails.
     pub fn generate(
         self,
         prompt: &str,
@@ -149,7 +150,7 @@ impl<M> Session<M> {
     /// if the session is empty.
     ///
     /// # Errors
-    /// The model has no tokenizer, the sampling is invalid, or [`push`](Self::push) fails.
+    /// Fails if the model has no tokenizer, the sampling is invalid, or [`push`](Self::push) fails.
     pub fn generate(
         &mut self,
         prompt: &str,
@@ -213,7 +214,7 @@ impl<M> Session<M> {
     /// those of `stop` and, if the model has a tokenizer, its end-of-text tokens.
     ///
     /// # Errors
-    /// `stop` has strings, which only text can contain; the sampling is invalid; or
+    /// Fails if `stop` has strings, which only text can contain, if the sampling is invalid, or if
     /// [`push`](Self::push) fails.
     pub fn generate_tokens(
         &mut self,
@@ -223,7 +224,7 @@ impl<M> Session<M> {
     ) -> Result<TokenGeneration<'_, M>, Error> {
         if !stop.strings.is_empty() {
             return Err(Error::Input(
-                "stop strings end a text, and tokens were requested; use `Session::generate_from_tokens` or stop tokens"
+                "stop strings apply to text, but tokens were requested; use `Session::generate_from_tokens` or stop tokens"
                     .to_owned(),
             ));
         }
@@ -261,13 +262,13 @@ impl<'s, M> TokenGeneration<'s, M> {
         self.count
     }
 
-    /// Why it ended, once it has.
+    /// Why the generation ended, once it has.
     pub fn ended(&self) -> Option<Ended> {
         self.ended
     }
 
-    /// The next token, or none if the generation ended. The engine may sample up to `most` tokens
-    /// at once.
+    /// Returns the next token, or none if the generation ended. The engine may sample up to `most`
+    /// tokens at once.
     async fn advance(&mut self, most: usize) -> Result<Option<u32>, Error> {
         if self.ended.is_some() {
             return Ok(None);
@@ -287,7 +288,7 @@ impl<'s, M> TokenGeneration<'s, M> {
         Ok(self.take(id))
     }
 
-    /// The chosen token `id`, unless it ends the text.
+    /// Returns the chosen token `id`, unless the generation ends before it.
     fn take(&mut self, id: u32) -> Option<u32> {
         if self.stop_ids.contains(&id) {
             return self.end(Ended::EndOfText);
@@ -337,7 +338,7 @@ impl<'s, M> Generation<'s, M> {
         self.tokens.generated()
     }
 
-    /// Why it ended, once it has.
+    /// Why the generation ended, once it has.
     pub fn ended(&self) -> Option<Ended> {
         match &self.error {
             // The caller has not seen the error yet.
@@ -368,8 +369,8 @@ impl<'s, M> Generation<'s, M> {
     /// `next` lets a GPU run tokens ahead, and the first `poll` after that call may wait for them.
     ///
     /// # Errors
-    /// The engine fails. Text that was generated before is returned first, the error by the next
-    /// call.
+    /// Fails if the engine fails. Text that was generated before the failure is returned first, and
+    /// the error by the next call.
     pub fn poll(&mut self, budget: Duration) -> Result<String, Error> {
         now(self.run(budget, 1))
     }

@@ -38,7 +38,7 @@ impl<M> Hidden<M> {
     /// The hidden state of token `row`, `[embed]`.
     ///
     /// # Panics
-    /// `row` is not below [`rows`](Self::rows).
+    /// Panics if `row` is not below [`rows`](Self::rows).
     pub fn row(&self, row: usize) -> &[f32] {
         &self.values[row * self.width..][..self.width]
     }
@@ -72,7 +72,8 @@ pub(crate) struct FinalNorm {
 }
 
 impl FinalNorm {
-    /// Reads its parameters; none if the head of `plan` reads the stream without a norm.
+    /// Reads the parameters of the norm; none if the head of `plan` reads the stream without a
+    /// norm.
     pub fn read(plan: &Plan, weights: &dyn Weights) -> Result<Option<FinalNorm>, Error> {
         let norm = plan.steps().find(|(_, step)| step.op.is_head());
         let norm = norm.and_then(|(_, step)| step.op.projection()?.norm);

@@ -268,8 +268,9 @@ const _: () = {
     send::<TrainerSettings>();
 };
 
-/// Internals for generated code, and for the tests and benchmarks of this workspace. Semantic
-/// versioning does not cover them: any release may change or remove an item of this module.
+/// Internals for generated code and for this workspace: its command line, tests and benchmarks.
+/// Semantic versioning does not cover them: any release may change or remove an item of this
+/// module.
 #[doc(hidden)]
 pub mod __private {
     pub use gpt_macros::gpt_model_impl;
@@ -286,14 +287,14 @@ pub mod __private {
         pub use crate::files::{replace, write};
     }
 
-    /// Parsers alone, for the fuzz tests.
+    /// Parsers that the fuzz tests call on their own.
     pub mod parsers {
         /// Reads all tensors of a file of weights. Returns the number of their elements.
         pub fn read_tensors(path: &std::path::Path) -> Result<u64, crate::Error> {
             crate::weights::read_tensors(path)
         }
 
-        /// Reads the moments of a checkpoint. Returns the number of tensors that have one.
+        /// Reads the moments of a checkpoint. Returns their number.
         #[cfg(feature = "train")]
         pub fn read_moments(
             path: &std::path::Path,

@@ -27,7 +27,8 @@ use crate::weights::{self, Checkpoint, HostTensor, Weights};
 /// struct update.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
-    /// The format that every matrix is converted to; if `None`, each keeps the format of the file.
+    /// The format that every matrix is converted to. If `None`, each keeps the format of the file;
+    /// a format without kernels is converted.
     pub dtype: Option<Format>,
     /// A tokenizer file to use in place of the one beside or in the weights.
     pub tokenizer: Option<PathBuf>,
@@ -73,13 +74,14 @@ impl fmt::Debug for Progress {
 }
 
 impl<M: Gpt> Model<M> {
-    /// Loads safetensors (a file, the index of a sharded model, or the folder) or GGUF. The
-    /// tokenizer is read from the GGUF, or from the files beside the weights.
+    /// Loads safetensors (a file, the index of a sharded model, or a folder) or GGUF. The tokenizer
+    /// is read from the GGUF, or from the files beside the weights.
     ///
     /// # Errors
-    /// A file cannot be read, or does not fit the model; one message lists every mismatch. The
-    /// tokenizer has ids outside of the vocabulary. The device has too little memory. A tokenizer
-    /// beside the weights that cannot be read is an error of [`tokenizer`](Self::tokenizer).
+    /// Fails if a file cannot be read or does not fit the model (one message lists every mismatch),
+    /// if the tokenizer has ids outside the vocabulary, or if the device has too little memory. If
+    /// the tokenizer that comes with the weights cannot be read, only
+    /// [`tokenizer`](Self::tokenizer) fails.
     pub fn load(path: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
         Self::load_with(path, device, &LoadOptions::default())
     }
@@ -109,12 +111,12 @@ impl<M: Gpt> Model<M> {
         let start = Instant::now();
         let vtable = ModelVtable::of::<M>();
         let loaded = weights::open_embedded(EMBEDDED, gguf, vtable.plan, options.dtype)?;
-        loaded_whole(vtable, &loaded, start.elapsed(), Origin::Embedded(gguf), device, options)
+        model_in_memory(vtable, &loaded, start.elapsed(), Origin::Embedded(gguf), device, options)
     }
 
-    /// Like [`load_with`](Self::load_with), for a GGUF file that the program has read, where there
-    /// are no files to map: a browser. The bytes are freed when the model is loaded. Messages call
-    /// the file `name`.
+    /// Like [`load_with`](Self::load_with), for a GGUF file that the program has read into memory,
+    /// as in a browser, where no file can be mapped. The bytes are freed when the model is loaded.
+    /// Messages call the file `name`.
     ///
     /// # Errors
     /// See [`load_with`](Self::load_with).
@@ -142,10 +144,10 @@ impl Model<Untyped> {
         load_file(ModelVtable::of_plan(plan), path.as_ref(), device, options)
     }
 
-    /// As [`load_bytes`](Model::load_bytes), for a model whose plan was made at run time.
+    /// Like [`load_bytes`](Model::load_bytes), for a model whose plan was made at run time.
     ///
     /// # Errors
-    /// As [`load_with`](Model::load_with).
+    /// See [`load_with`](Model::load_with).
     pub fn load_plan_bytes(
         plan: &'static Plan,
         name: &str,
@@ -166,12 +168,12 @@ fn load_bytes<M>(
 ) -> Result<Model<M>, Error> {
     let start = Instant::now();
     let loaded = weights::open_bytes(name, gguf, vtable.plan, options.dtype)?;
-    loaded_whole(vtable, &loaded, start.elapsed(), Origin::Elsewhere, device, options)
+    model_in_memory(vtable, &loaded, start.elapsed(), Origin::Elsewhere, device, options)
 }
 
-/// Builds a model from a GGUF that is in memory with its tokenizer. Opening it took the time
+/// Builds a model from a GGUF in memory, with the tokenizer in it. Opening the GGUF took the time
 /// `file`.
-fn loaded_whole<M>(
+fn model_in_memory<M>(
     vtable: ModelVtable,
     loaded: &Checkpoint,
     file: Duration,
@@ -180,7 +182,7 @@ fn loaded_whole<M>(
     options: &LoadOptions,
 ) -> Result<Model<M>, Error> {
     let tokenizer = || loaded.gguf().map_or(Ok(None), Tokenizer::within);
-    loaded_on(vtable, device, (loaded, file), origin, tokenizer, options)
+    model_of_checkpoint(vtable, device, (loaded, file), origin, tokenizer, options)
 }
 
 fn load_file<M>(
@@ -194,12 +196,12 @@ fn load_file<M>(
     let file = start.elapsed();
     let tokenizer = || Tokenizer::beside(path, loaded.gguf());
     let origin = Origin::File(path.to_owned());
-    loaded_on(vtable, device, (&loaded, file), origin, tokenizer, options)
+    model_of_checkpoint(vtable, device, (&loaded, file), origin, tokenizer, options)
 }
 
-/// Builds a model from a checkpoint. Opening it took the time `file`; `tokenizer` reads its
-/// tokenizer.
-fn loaded_on<M>(
+/// Builds a model from a checkpoint. Opening the checkpoint took the time `file`; `tokenizer` reads
+/// its tokenizer.
+fn model_of_checkpoint<M>(
     vtable: ModelVtable,
     device: &Device,
     (loaded, file): (&Checkpoint, Duration),
@@ -212,8 +214,8 @@ fn loaded_on<M>(
     let read = || {
         let tokenizer = match &options.tokenizer {
             Some(file) => Ok(Some(Tokenizer::from_path(file)?)),
-            // One that was found and cannot be read is an error where it is used: the weights
-            // work without it.
+            // A tokenizer that was found but cannot be read is an error only where it is used: the
+            // weights work without it.
             None => tokenizer().map_err(|error| error.to_string()),
         };
         if let Ok(Some(tokenizer)) = &tokenizer {
@@ -267,7 +269,7 @@ impl<'a> Watched<'a> {
     fn advance(&self, id: TensorId, layer: u32) {
         let bytes = self.bytes(id, layer);
         let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        // An engine may read a tensor that two steps share twice.
+        // An engine may read a tensor twice, if two steps share it.
         (self.progress.0)(done.min(self.total), self.total);
     }
 }

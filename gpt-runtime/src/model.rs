@@ -39,7 +39,7 @@ struct ModelInner {
 pub struct LoadTimes {
     /// Opening the file and comparing its tensors with those of the model.
     pub file: Duration,
-    /// Copying the weights to the device and building its kernels, while the tokenizer is read.
+    /// Copying the weights to the device and compiling kernels, while the tokenizer is read.
     pub engine: Duration,
 }
 
@@ -69,7 +69,7 @@ pub(crate) enum Origin {
     File(PathBuf),
     /// A GGUF file that is embedded in the program.
     Embedded(&'static [u8]),
-    /// Passed by a caller, or copied from a trainer.
+    /// Passed by a caller, as [`Weights`] or as the bytes of a file, or copied from a trainer.
     Elsewhere,
 }
 
@@ -78,7 +78,7 @@ impl<M: Gpt> Model<M> {
     /// device.
     ///
     /// # Errors
-    /// The device has too little memory, or is lost.
+    /// Fails if the device has too little memory or is lost.
     pub fn init(device: &Device, seed: u64) -> Result<Self, Error> {
         Self::init_as(device, seed, Format::F32)
     }
@@ -86,7 +86,7 @@ impl<M: Gpt> Model<M> {
     /// Like [`init`](Self::init), with matrices stored as `format`.
     ///
     /// # Errors
-    /// The device has too little memory, or is lost.
+    /// Fails if the device has too little memory or is lost.
     pub fn init_as(device: &Device, seed: u64, format: Format) -> Result<Self, Error> {
         let weights = RandomWeights::new(M::plan(), seed, format);
         Model::build(ModelVtable::of::<M>(), &weights, device, Origin::Seed(seed).into())
@@ -95,7 +95,7 @@ impl<M: Gpt> Model<M> {
     /// A model with the given weights.
     ///
     /// # Errors
-    /// `weights` cannot be read; the device has too little memory, or is lost.
+    /// Fails if `weights` cannot be read, or if the device has too little memory or is lost.
     pub fn from_weights(weights: &dyn Weights, device: &Device) -> Result<Self, Error> {
         Model::build(ModelVtable::of::<M>(), weights, device, Origin::Elsewhere.into())
     }
@@ -180,9 +180,9 @@ impl<M> Model<M> {
     /// [`AdamW`](crate::train::AdamW) or a [`TrainerSettings`].
     ///
     /// # Errors
-    /// A setting is out of range, the device has too little memory, the file of the weights cannot
-    /// be read, or the model was made from a trainer or from a caller's [`Weights`]; pass such
-    /// weights to [`Trainer::new`].
+    /// Fails if a setting is out of range, the device has too little memory, or the file of the
+    /// weights cannot be read; also if the weights came from a trainer, from a caller's [`Weights`]
+    /// or from [`load_bytes`](Self::load_bytes). Pass such weights to [`Trainer::new`].
     #[cfg(feature = "train")]
     pub fn trainer(self, settings: impl Into<TrainerSettings>) -> Result<Trainer<M>, Error> {
         let ModelInner { vtable, device, .. } = &*self.shared;
@@ -218,12 +218,12 @@ impl<M> Model<M> {
         self.shared.weight_bytes_per_token
     }
 
-    /// The format that most of its weights have.
+    /// The format that most of the model's weights have.
     pub fn format(&self) -> Format {
         self.shared.format
     }
 
-    /// The device it runs on.
+    /// The device that the model runs on.
     pub fn device(&self) -> &Device {
         &self.shared.device
     }
@@ -231,7 +231,7 @@ impl<M> Model<M> {
     /// The tokenizer that was loaded with the weights.
     ///
     /// # Errors
-    /// No tokenizer was found, or it cannot be read.
+    /// Fails if no tokenizer was found, or if it cannot be read.
     pub fn tokenizer(&self) -> Result<&Tokenizer, Error> {
         let found = self.shared.source.tokenizer.as_ref().map_err(Error::tokenizer)?;
         found.as_ref().ok_or_else(|| {
@@ -242,19 +242,19 @@ impl<M> Model<M> {
         })
     }
 
-    /// Conversions during loading, one sentence each: formats without kernels, and their
-    /// replacements.
+    /// Conversions of matrices during loading, one sentence for each pair of types. Lossless
+    /// replacements of types without kernels are left out.
     pub fn notes(&self) -> &[String] {
         &self.shared.source.notes
     }
 
-    /// The time that loading took; zero if it was not loaded from a file.
+    /// The time that loading took; zero if the model was not loaded from a file or from its bytes.
     pub fn load_times(&self) -> LoadTimes {
         self.shared.source.times
     }
 
-    /// The error for values that are not finite; `text` says which values. If a tensor of the
-    /// weights has a NaN or an infinity, the message names it.
+    /// The error for values that are not finite; `text` says which values. If the weights come from
+    /// a file and a tensor has a NaN or an infinity, the message names the tensor.
     pub(crate) fn not_finite(&self, text: &str) -> Error {
         let plan = self.plan();
         let found = match &self.shared.source.origin {

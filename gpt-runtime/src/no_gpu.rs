@@ -1,4 +1,4 @@
-//! Replaces the GPU engine in a build without the Cargo feature `gpu`: no device can be opened.
+//! Replaces the GPU engine in a build without the Cargo feature `gpu`: no GPU can be opened.
 
 use crate::Error;
 use crate::engine::{Latency, PeakRates};
@@ -6,7 +6,7 @@ use crate::engine::{Latency, PeakRates};
 /// A GPU. This build cannot open one.
 pub struct GpuDevice(());
 
-/// Explains why there is no GPU.
+/// Returns the error that explains why there is no GPU.
 pub fn unavailable() -> Error {
     Error::Unsupported(
         "this program was built without the Cargo feature `gpu`; use the CPU engine (`cpu`)"

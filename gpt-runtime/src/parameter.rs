@@ -1,7 +1,7 @@
-//! Parameters and rows whose shapes are types.
+//! Parameters and rows whose shapes are part of their types.
 //!
 //! `gpt_model!` writes a constant for each trained tensor of a model: a [`Parameter`], or a
-//! [`LayerParameter`] for a tensor of every layer. Their shapes are compared with the plan when the
+//! [`LayerParameter`] for a tensor of the layers. Their shapes are compared with the plan when the
 //! model is compiled. A trainer reads and replaces the values as a [`Matrix`] of the same shape. A
 //! [`Row`] is an array as wide as a model's logits or hidden states.
 
@@ -17,11 +17,12 @@ pub struct Parameter<M, const ROWS: usize, const COLUMNS: usize> {
     brand: PhantomData<fn() -> M>,
 }
 
-/// A parameter that every layer of model `M` has, `[ROWS, COLUMNS]`. A vector has one column.
+/// A parameter of the layers of model `M`, `[ROWS, COLUMNS]` in each. A vector has one column.
 pub struct LayerParameter<M, const ROWS: usize, const COLUMNS: usize> {
     id: TensorId,
-    /// The layers that have one.
+    /// The first layer that has the parameter.
     first: u32,
+    /// The number of layers of the model.
     end: u32,
     brand: PhantomData<fn() -> M>,
 }
@@ -30,8 +31,8 @@ impl<M, const ROWS: usize, const COLUMNS: usize> Parameter<M, ROWS, COLUMNS> {
     /// The tensor with this role and component.
     ///
     /// # Panics
-    /// The plan has no such tensor, its shape differs, or it is a tensor of a layer. In a constant
-    /// that is a compile error.
+    /// Panics if the plan has no such tensor, if its shape differs, or if it is a tensor of a
+    /// layer. In a constant, a panic is a compile error.
     #[doc(hidden)]
     pub const fn new(plan: &Plan, role: Role, component: Component) -> Self {
         let (id, tensor) = find(plan, role, component);
@@ -45,7 +46,7 @@ impl<M, const ROWS: usize, const COLUMNS: usize> Parameter<M, ROWS, COLUMNS> {
         self.id
     }
 
-    /// The layer of the tensor; 0 for one of the model.
+    /// The layer of the tensor; 0 for a tensor of the model.
     pub const fn layer(self) -> u32 {
         self.layer
     }
@@ -66,8 +67,8 @@ impl<M, const ROWS: usize, const COLUMNS: usize> LayerParameter<M, ROWS, COLUMNS
     /// The parameter of `layer`.
     ///
     /// # Panics
-    /// The model has no such layer, or the layer has no such parameter: the first layer of a
-    /// post-norm model has no attention norm. In a constant that is a compile error.
+    /// Panics if the model has no such layer, or if the layer has no such parameter: the first
+    /// layer of a post-norm model has no attention norm. In a constant, a panic is a compile error.
     pub const fn layer(self, layer: u32) -> Parameter<M, ROWS, COLUMNS> {
         assert!(
             self.first <= layer && layer < self.end,
@@ -77,7 +78,7 @@ impl<M, const ROWS: usize, const COLUMNS: usize> LayerParameter<M, ROWS, COLUMNS
     }
 }
 
-// Derived impls would ask for `M: Copy`.
+// Derived impls would require `M: Copy`.
 impl<M, const ROWS: usize, const COLUMNS: usize> Clone for Parameter<M, ROWS, COLUMNS> {
     fn clone(&self) -> Self {
         *self
@@ -94,7 +95,7 @@ impl<M, const ROWS: usize, const COLUMNS: usize> Clone for LayerParameter<M, ROW
 
 impl<M, const ROWS: usize, const COLUMNS: usize> Copy for LayerParameter<M, ROWS, COLUMNS> {}
 
-/// [`Plan::role`] in a `const fn`.
+/// Like [`Plan::role`], as a `const fn`. Also returns the tensor.
 const fn find(plan: &Plan, role: Role, component: Component) -> (TensorId, &Tensor) {
     let tensors = elements(&plan.tensors);
     let mut i = 0;
@@ -128,7 +129,7 @@ impl<const ROWS: usize, const COLUMNS: usize> Matrix<ROWS, COLUMNS> {
         Matrix { values: vec![0.0; ROWS * COLUMNS] }
     }
 
-    /// The rows, copied.
+    /// A matrix with a copy of `rows`.
     pub fn from_rows(rows: &[[f32; COLUMNS]; ROWS]) -> Self {
         Matrix { values: rows.as_flattened().to_vec() }
     }
@@ -155,7 +156,7 @@ impl<const N: usize> Row for [f32; N] {}
 
 pub(crate) mod sealed {
     pub trait Row: Sized {
-        /// The rows in `values`, which are whole.
+        /// The rows in `values`, whose length is a multiple of a row's.
         fn rows(values: &[f32]) -> &[Self];
     }
 

@@ -1,17 +1,17 @@
-//! Plans with the first layers of a model only. They use every kernel of the model, but not the
-//! time and memory of all layers; the self-test and `tune` run them.
+//! Plans with only the first layers of a model. They use every kernel of the model, but take less
+//! time and memory than all layers would; the self-test and `tune` run them.
 
 use gpt_plan::{Format, NO_KERNEL, Phase, Plan, Spec};
 
-/// Layers that are kept: the first layer of a post-norm model differs from the others, and then
-/// all kinds that alternate.
+/// The number of layers that are kept: one, because the first layer of a post-norm model differs
+/// from the others, and then one of each kind that alternates.
 fn kept(plan: &Plan) -> u32 {
     let kinds = plan.sections.iter().map(|section| section.period).max();
     plan.spec.layers.min(1 + kinds.unwrap_or(1))
 }
 
-/// `plan` with its first layers only. It is leaked, as plans are static; borrowed parts are shared
-/// with `plan`.
+/// `plan` with its first layers only. It is leaked, because plans are static; borrowed parts are
+/// shared with `plan`.
 pub fn truncate(plan: &'static Plan) -> &'static Plan {
     let layers = kept(plan);
     let mut truncated = plan.clone();

@@ -2,11 +2,11 @@
 //!
 //! `gpt-codegen` chooses tiles from a model's shapes. Only a measurement finds which other variants
 //! are faster on an adapter (a GPU with its driver). [`tune`] runs the first layers of the model at
-//! their own shapes, on random weights, with each set of features in turn, and times every step by
-//! the device's clock. The fastest variant of each kernel is saved on disk for every program that
-//! opens the adapter later. Only variants with the same results are tried, and one replaces the
-//! default only if it is faster by more than noise. The kernels of training are timed in steps on a
-//! batch.
+//! their own shapes, on random weights, with each set of features in turn, and times every step
+//! with the device's clock. The fastest variant of each kernel is saved on disk for every program
+//! that opens the adapter later. Only variants whose results differ by no more than the order of
+//! sums are tried, and a variant replaces the default only if it is faster by more than noise. The
+//! kernels of training are timed in training steps on a batch.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -41,7 +41,8 @@ const SEED: u64 = 0x7e1e;
 pub struct Tuning {
     /// Name of the measured device.
     pub device: String,
-    /// Every kernel with a variant: for each format, the kernels of prefill, then of decoding.
+    /// Every kernel that has variants. After [`tune`], for each format: the kernels of prefill,
+    /// then those of decoding.
     pub choices: Vec<Choice>,
     /// The file with the result.
     pub path: PathBuf,
@@ -63,11 +64,11 @@ pub struct Choice {
 }
 
 /// Measures the kernels of `plan` with matrices in each of `formats` on `device`, which must be a
-/// GPU, and keeps the result.
+/// GPU, and saves the result.
 ///
 /// # Errors
-/// The device is not a GPU, writes no timestamps, has no memory for several copies of the first
-/// layers and the head, or is lost; the result cannot be saved.
+/// Fails if the device is not a GPU, writes no timestamps, has no memory for several copies of the
+/// first layers and the head, or is lost, or if the result cannot be saved.
 pub fn tune(plan: &'static Plan, device: &Device, formats: &[Format]) -> Result<Tuning, Error> {
     let gpu = measurable(device)?;
     let plan = truncate(plan);
@@ -96,7 +97,7 @@ pub fn tune(plan: &'static Plan, device: &Device, formats: &[Format]) -> Result<
     results.save(gpu)
 }
 
-/// Like [`tune`], for the kernels of training, in f32 and, where `device` has it, in f16.
+/// Like [`tune`], for the kernels of training, in f32 and, if `device` supports it, in f16.
 ///
 /// # Errors
 /// See [`tune`]. A trainer needs more memory than a session.
@@ -129,18 +130,18 @@ pub fn tune_training(plan: &'static Plan, device: &Device) -> Result<Tuning, Err
     results.save(gpu)
 }
 
-/// The GPU of `device`, if it writes timestamps and results can be saved. This is checked before
-/// minutes are spent.
+/// The GPU of `device`, if it writes timestamps and results can be saved. This is checked first,
+/// because the measurement takes minutes.
 fn measurable(device: &Device) -> Result<&Arc<GpuDevice>, Error> {
     let EngineRef::Gpu(gpu) = device.engine() else {
         return Err(Error::Input(format!(
-            "{} has no variants of kernels to choose from; name a GPU (`gpu`)",
+            "{} has no kernel variants to choose from; use a GPU (`gpu`)",
             device.name()
         )));
     };
     if !gpu.has_timestamps() {
         return Err(Error::device(format!(
-            "{} has no timestamps, which the measurement of a kernel needs",
+            "{} has no timestamps, which are needed to time kernels",
             gpu.name()
         )));
     }
@@ -148,7 +149,7 @@ fn measurable(device: &Device) -> Result<&Arc<GpuDevice>, Error> {
     Ok(gpu)
 }
 
-/// The device of `gpu`, with kernels that use `features`.
+/// Opens `gpu` again, with kernels that use `features`.
 fn with(gpu: &GpuDevice, features: Features) -> Result<Device, Error> {
     Ok(Device::of_gpu(Arc::new(gpu.again(features)?), "measured"))
 }
@@ -196,7 +197,7 @@ impl Results {
 
 /// The sets of features that are tried, the default first: with and without subgroups, broadcasts,
 /// small workgroups in attention, and tiles of all sizes with single and double buffering. Textures
-/// are not tried, as all kernels that read a matrix have to find it in the same place.
+/// are not tried, because all kernels that read a matrix have to find it in the same place.
 fn feature_sets(gpu: &GpuDevice, kernels: &[Kernel]) -> Vec<Features> {
     let usual = Features::usual(gpu.is_software());
     let sizes = [Feature::SmallTiles, Feature::LargeTiles, Feature::HugeTiles];
@@ -236,7 +237,8 @@ fn name(kernel: &Kernel, features: Features) -> gpt_plan::Str {
 /// A set of features, and the times of kernels with it.
 struct Candidate {
     features: Features,
-    /// By kernel: the time of each run, all steps together. The first run does not count.
+    /// For each kernel, the time of each run: that of all steps with the kernel. The first run does
+    /// not count.
     seconds: Vec<Vec<f64>>,
 }
 

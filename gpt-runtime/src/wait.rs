@@ -13,25 +13,25 @@ use crate::Error;
 /// Whether the program runs in a browser, which cannot block.
 pub const BROWSER: bool = cfg!(all(target_family = "wasm", target_os = "unknown"));
 
-/// The result of a pass of an engine, or in a browser a future of it.
+/// The result of a pass of an engine, or, on a browser's GPU, a future that returns it.
 ///
-/// Only a pass that has to be awaited is on the heap, so a native program and the CPU engine in a
-/// browser allocate nothing.
+/// Only a pass that has to be awaited is allocated on the heap, so a native program and the CPU
+/// engine in a browser allocate nothing.
 #[must_use = "the pass may not have run"]
 pub enum Wait<'a, T> {
-    /// The pass has run. It is none after a poll has returned it.
+    /// The pass has run. The result is none after a poll has returned it.
     Done(Option<Result<T, Error>>),
     /// A browser's GPU runs the pass.
     Pending(Pin<Box<dyn Future<Output = Result<T, Error>> + 'a>>),
 }
 
 impl<'a, T> Wait<'a, T> {
-    /// The pass has run, with this result.
+    /// A pass that has run, with this result.
     pub fn done(result: Result<T, Error>) -> Self {
         Wait::Done(Some(result))
     }
 
-    /// Runs `pass` on a native system; in a browser, it runs when the result is awaited.
+    /// Runs `pass` on a native system. In a browser, `pass` runs when the result is awaited.
     pub fn on(pass: impl Future<Output = Result<T, Error>> + 'a) -> Self {
         if BROWSER { Wait::Pending(Box::pin(pass)) } else { Wait::done(now(pass)) }
     }
@@ -58,10 +58,10 @@ impl<T: Unpin> Future for Wait<'_, T> {
     }
 }
 
-/// The result of a future that blocks where it has to wait.
+/// Returns the result of a future that blocks where it has to wait.
 ///
 /// # Errors
-/// Its error; in a browser, that its device is not ready.
+/// Fails with the error of the future, or, in a browser, if its result is not ready.
 pub fn now<T>(future: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(result) => result,

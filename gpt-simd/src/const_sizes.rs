@@ -1,8 +1,10 @@
-//! Inner loops with constant sizes, for benchmarks only: they measure the gain of generated loops.
+//! Inner loops with constant sizes, for benchmarks that measure what loops would gain from being
+//! generated for one model.
 //!
-//! The engine compiles each loop once, for every model. Here the same loops are instantiated for
-//! the sizes of a caller's type parameters, in the caller's crate, for every instruction set.
-//! `benches/` compares the two; docs/src/performance.md has the results.
+//! In the engine, each loop is compiled once and serves all models. Here the same loops are
+//! instantiated in the caller's crate, for the sizes that it passes as const parameters and for
+//! each instruction set but WebAssembly's. `benches/` compares the two; docs/src/performance.md has
+//! the results.
 
 use gpt_plan::Format;
 
@@ -14,8 +16,8 @@ use super::quants;
 use super::rows;
 use super::{Integers, Isa, PANEL, Wide};
 
-/// Calls a function of the set's module. Sets that differ only in integers or pairs use the plain
-/// set's.
+/// Calls a function of the set's module. Sets that differ only in products of integers or pairs use
+/// the module of the plain set.
 macro_rules! each_set {
     ($isa:expr, $($call:tt)*) => {
         each_set!(@ $isa, [avx512, avx512, avx512, avx2, neon, portable] $($call)*)
@@ -47,11 +49,10 @@ macro_rules! each_set {
     }};
 }
 
-/// `output (+)= input · panel` with literal sizes; see
-/// [`Kernels::product`](super::Kernels::product).
+/// A product with constant sizes; see [`Kernels::product`](super::Kernels::product).
 ///
 /// # Panics
-/// If a slice is too short, or the processor lacks `isa`.
+/// Panics if a slice is too short, or the processor lacks `isa`.
 pub fn product<
     const ROWS: usize,
     const DEPTH: usize,
@@ -134,11 +135,11 @@ pub fn gemv_pairs<const DEPTH: usize>(
     let _ = output;
 }
 
-/// One row of integers times a quantised panel; see
+/// One row of integers times a panel in Q8 or Q4; see
 /// [`Kernels::integer_row`](super::Kernels::integer_row).
 ///
 /// # Panics
-/// See `product`; also panics for formats that are not quantised.
+/// See `product`; also panics for formats without blocks of 32.
 pub fn integer_row<const BLOCKS: usize>(
     isa: Isa,
     format: Format,
@@ -163,7 +164,7 @@ fn quant_bytes(isa: Isa) -> usize {
     isa.kernels().expect("a set of this processor").quant_bytes()
 }
 
-/// Many rows of integers times a part of a panel, rows of `STRIDE` blocks; see
+/// Many rows of integers, each of `STRIDE` blocks, times a part of a panel in Q8 or Q4; see
 /// [`Kernels::integer_product`](super::Kernels::integer_product).
 ///
 /// # Panics

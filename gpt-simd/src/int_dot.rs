@@ -47,8 +47,8 @@ pub unsafe trait IntDot {
     /// The number that packing adds to 8-bit weights, because some instructions take unsigned
     /// weights.
     const SHIFT: i32 = 0;
-    /// The most rows of a tile that keeps float sums in registers beside its integer sums. Zero if
-    /// there are too few registers.
+    /// The most rows of a tile that keeps float sums in registers in addition to its integer sums.
+    /// Zero if there are too few registers.
     const SPAN_ROWS: usize = 0;
 
     /// Converts a register of whole numbers of magnitude at most [`LARGEST`](Self::LARGEST) to

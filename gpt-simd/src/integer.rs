@@ -2,15 +2,16 @@
 //!
 //! Inputs are rounded to integers in blocks of 32 with a scale each. The products of a block of
 //! inputs and a block of weights (up to 8 bits) are summed in 32 bits without rounding. The sum is
-//! then multiplied by both scales, once for 32 columns, or for 16 in formats with a weight scale
-//! for each 16 ([`Scales::PARTS`]). The instruction set decides the width of an input ([`IntDot`]).
-//! With 16 bits, the error is at most 2^-16 of the largest input of the block. With 8 bits, as in
-//! llama.cpp, one instruction adds four products, and a matrix product takes half the time.
+//! then multiplied by both scales, once for each 32 columns, or for each 16 in formats with a
+//! weight scale for each 16 ([`Scales::PARTS`]). The instruction set decides the width of an input
+//! ([`IntDot`]). With 16 bits, the error is at most 2^-16 of the largest input of the block. With 8
+//! bits, as in llama.cpp, one instruction adds four products, and a matrix product takes half the
+//! time.
 //!
-//! VNNI's instruction takes one unsigned operand. With it ([`IntDot::SHIFT`]), 8-bit weights are
-//! packed with 128 added, and a sum starts at -128 times the sum of the block's inputs to correct
-//! it. Formats that store weights with an offset ([`Scales::OFFSET`]) are corrected in the same
-//! way. The remaining formats store unsigned weights.
+//! VNNI's instruction takes one unsigned operand. Where it is used ([`IntDot::SHIFT`]), 8-bit
+//! weights are packed with 128 added, and a sum starts at -128 times the sum of the block's inputs
+//! to make up for that. Formats that store weights with an offset ([`Scales::OFFSET`]) are
+//! corrected in the same way. The remaining formats store unsigned weights.
 
 use std::ops::Range;
 
@@ -26,8 +27,8 @@ pub const BLOCK: usize = 32;
 /// The number of weights in a block of a panel: 32 columns of 32 outputs.
 pub const WIDE_BLOCK: usize = BLOCK * PANEL;
 
-/// Pointers to rounded inputs, from any row and block of them on. Rows are `stride` blocks apart.
-/// The type of quants is [`IntDot::Quant`].
+/// Pointers to rounded inputs, which may start at any row and block. Rows are `stride` blocks
+/// apart. The type of quants is [`IntDot::Quant`].
 #[derive(Clone, Copy)]
 pub struct QuantisedInputs {
     /// `[rows][stride][32]`.
@@ -44,10 +45,10 @@ pub struct QuantisedInputs {
     pub stride: usize,
 }
 
-/// Rounds a row to integers: `x ≈ scales[block] * quants`. `sums` are those of each block's rounded
-/// inputs, for a format's minima: a minimum cancels the offset of unsigned weights only if both
-/// products have the same inputs. The last block is padded with zeros. A NaN makes its block's
-/// scale NaN.
+/// Rounds a row to integers: `x ≈ scales[block] * quants`. `sums` are the sums of each block's
+/// rounded inputs, which are multiplied by a format's minima. A minimum cancels the offset of
+/// unsigned weights only if both are multiplied by the same inputs. The last block is padded with
+/// zeros. A NaN makes its block's scale NaN.
 ///
 /// # Safety
 /// See [`Vector`]; `quants` holds whole blocks of [`IntDot::Quant`], `halves` two numbers for each
@@ -96,7 +97,7 @@ unsafe fn quantise_block<D: IntDot>(x: &[f32; BLOCK], quants: *mut D::Quant) -> 
         }
         let greatest = greatest.greatest();
         let by = if greatest > 0.0 { D::LARGEST / greatest } else { 0.0 };
-        // Integers whose sums are below 2^24, so they are exact.
+        // The sums of these integers are below 2^24, so they are exact.
         let mut totals = [D::V::splat(0.0); 2];
         for (half, total) in totals.iter_mut().enumerate() {
             for i in (0..BLOCK / 2).step_by(D::V::LANES) {
@@ -264,7 +265,7 @@ pub struct IntegerProduct {
     pub next: (*const u8, usize),
     /// `[rows][32]`.
     pub output: *mut f32,
-    /// Adds to `output` instead of replacing it.
+    /// Whether the product is added to `output` instead of replacing it.
     pub add: bool,
 }
 
@@ -287,8 +288,8 @@ pub unsafe fn product<D: IntDot, S: Scales, const VECTORS: usize>(p: &IntegerPro
         }
         let steps = BLOCK / S::PARTS / D::GROUP;
         if const { D::SPAN_ROWS > 0 } {
-            // If the compiler knew the number, it would unroll the loop over the steps, load many
-            // weights at once, and keep the float sums in memory.
+            // If the compiler knew the number of steps, it would unroll the loop over them, load
+            // many weights at once, and keep the float sums in memory.
             let steps = std::hint::black_box(steps);
             let run = &Run { product: p, rows: p.rows, blocks: 0..p.blocks, steps };
             each_tile!(run, { D::SPAN_ROWS }, D::V, VECTORS, tile, [D, S]);
@@ -303,12 +304,12 @@ pub unsafe fn product<D: IntDot, S: Scales, const VECTORS: usize>(p: &IntegerPro
     }
 }
 
-/// The range of blocks over which a tile runs.
+/// A product, and the range of blocks over which its tiles run.
 struct Run<'a> {
     product: &'a IntegerProduct,
     rows: usize,
     blocks: Range<usize>,
-    /// Groups of columns in a block, or in a part of it with its own scale.
+    /// Groups of columns in a block, or in a part of a block with its own scale.
     steps: usize,
 }
 

@@ -124,12 +124,13 @@ pub enum Rounding {
 }
 
 impl Rounding {
-    /// The NMSE that rounding may add to a few layers, beside f32 arithmetic. The residual
-    /// stream accumulates the errors of products, and a step may magnify them. In a product an
-    /// integer has an error of `max / greatest / sqrt(12)` of its block of 32, where `greatest` is
-    /// 32767 or 127, and the root mean square of the block is between `max / sqrt(32)` and `max`. A
-    /// bf16 has a relative error of up to 2^-9. Tests with unusual specs showed up to 4 times the
-    /// error of one product for integers, and 311 times for bf16.
+    /// The NMSE that rounding may add to a few layers, in addition to that of f32 arithmetic. The
+    /// residual stream accumulates the errors of products, and a step may magnify them. The root
+    /// mean square error of an integer is `max / greatest / sqrt(12)`, where `max` is the largest
+    /// magnitude in its block of 32 and `greatest` is 32767 or 127. The root mean square of the
+    /// block is between `max / sqrt(32)` and `max`. A bf16 has a relative error of up to 2^-9.
+    /// Tests with unusual specs showed up to 4 times the error of one product for integers, and 311
+    /// times for bf16.
     pub const fn bound(self) -> f64 {
         match self {
             Rounding::None => 0.0,

@@ -1,5 +1,5 @@
-//! Kernels of training, except products: activations with their slopes, the backward pass of norms,
-//! sums over rows, AdamW.
+//! Kernels of training in addition to products and to the kernels of `rows`: activations with their
+//! slopes, the backward pass of norms, sums over rows, transposition, AdamW, dropout, rounding.
 //!
 //! The compiler vectorises loops over arrays of a panel's width for the instruction set.
 
@@ -100,9 +100,9 @@ pub unsafe fn gelu_slopes<V: Vector>(values: &mut [f32], slopes: &mut [f32]) {
     });
 }
 
-/// The backward pass of a norm, one row. With `x' = (x - mean) scale` and `g = gamma dy`, the
-/// result is `(g - centred mean(g) - x' mean(g x')) scale`; `add` adds it to `out`. `centred` is 1
-/// for LayerNorm and 0 for RmsNorm.
+/// The backward pass of a norm for one row. With `x' = (x - mean) scale` and `g = gamma dy`, the
+/// result is `(g - centred mean(g) - x' mean(g x')) scale`. If `add` is true, it is added to `out`.
+/// `centred` is 1 for LayerNorm and 0 for RMSNorm.
 ///
 /// # Safety
 /// See [`Vector`]; all slices have the same length.
@@ -163,7 +163,7 @@ pub unsafe fn norm_sums<V: Vector>(
     gamma: &mut [f32; PANEL],
     beta: &mut [f32; PANEL],
 ) {
-    // Sums of a few hundred rows, then their sum: rounding errors stay small.
+    // 256 rows are summed at a time, then these sums, so that rounding errors stay small.
     for (block, stats) in stats.chunks(512).enumerate() {
         let (mut g, mut b) = ([0.0f32; PANEL], [0.0f32; PANEL]);
         for (r, stat) in stats.as_chunks::<2>().0.iter().enumerate() {
@@ -205,8 +205,7 @@ pub unsafe fn row_sums<V: Vector>(x: &[f32], rows: usize, stride: usize, sums: &
 /// `columns` a multiple of 8); missing rows become zeros.
 ///
 /// # Safety
-/// See [`Vector`]; `from` ends no earlier than the last row's elements, `out` than its last row's
-/// 32.
+/// See [`Vector`]; `from` has all elements of its last row, `out` all 32 elements of its last row.
 #[inline(always)]
 pub unsafe fn transpose<V: Vector>(
     from: &[f32],
@@ -239,19 +238,19 @@ pub unsafe fn transpose<V: Vector>(
 /// The constants of one step of AdamW.
 #[derive(Clone, Copy, Debug)]
 pub struct AdamStep {
-    /// The learning rate over the first moment's bias correction.
+    /// The learning rate divided by the first moment's bias correction.
     pub rate: f32,
-    /// 1 - learning rate * decay.
+    /// 1 - learning rate * weight decay.
     pub keep: f32,
-    /// The decay of the first moment.
+    /// The decay rate of the first moment.
     pub beta1: f32,
-    /// The decay of the second moment.
+    /// The decay rate of the second moment.
     pub beta2: f32,
     /// Added to the denominator.
     pub eps: f32,
     /// 1 / sqrt(the second moment's bias correction).
     pub root: f32,
-    /// The factor of gradients.
+    /// The factor by which gradients are multiplied.
     pub shrink: f32,
 }
 
@@ -299,7 +298,7 @@ pub unsafe fn squares<V: Vector>(x: &[f32]) -> f32 {
     }
 }
 
-/// `e^(scale * score - lse)` of the first `seen` scores of a row, zero for the rest.
+/// Replaces the first `seen` scores of a row by `e^(scale * score - lse)`, and the rest by zero.
 ///
 /// # Safety
 /// See [`Vector`].
@@ -318,7 +317,7 @@ pub unsafe fn probabilities<V: Vector>(scores: &mut [f32], seen: usize, scale: f
     }
 }
 
-/// Multiplies a row by the mask of the elements from `first` on; see
+/// Multiplies a row by the mask of the elements that start at `first`; see
 /// [`Dropout`](gpt_plan::Dropout).
 ///
 /// # Safety

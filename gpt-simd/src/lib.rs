@@ -1,11 +1,10 @@
 //! The inner loops of the CPU engine, once for each instruction set.
 //!
 //! Kernels are generic over a vector type and compiled for AVX-512, AVX2, NEON, WebAssembly's
-//! vectors and plain Rust.
-//! Products of integers (`int_dot`) and products of pairs of bf16 are compiled separately, because
-//! some sets differ only in them. [`Kernels`] is the table of one set's functions, which
-//! [`Isa::kernels`] returns. Its methods, in `checked`, verify lengths, so that the engine computes
-//! without `unsafe`.
+//! vectors and plain Rust. Products of integers (`int_dot`) and products of pairs of bf16 are
+//! compiled separately, because some sets differ only in them. [`Kernels`] is the table of one
+//! set's functions, which [`Isa::kernels`] returns. Its methods, in `checked`, verify lengths, so
+//! that the engine can compute without `unsafe`.
 //!
 //! ```
 //! use gpt_simd::Isa;
@@ -16,7 +15,7 @@
 //! assert_eq!(row, [0.0, 0.0, 2.0]);
 //! ```
 //!
-//! It is a separate crate because it takes longest to compile. It has few dependencies, so it
+//! This is a separate crate because it takes longest to compile. It has few dependencies, so it
 //! compiles in parallel with the dependencies of the engines. The operations of a model, the
 //! threads and the packing of matrices are in `gpt-runtime`, `cpu`.
 
@@ -24,8 +23,8 @@
 // A library must not print; the program that uses it decides what to print.
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
-/// Defines methods of a `Vector`. Each is an `unsafe fn`; the trait states what its caller has to
-/// guarantee.
+/// Defines methods of `Vector`, `Pairs` or `IntDot`. Each is an `unsafe fn`; the trait states what
+/// its caller has to guarantee.
 macro_rules! methods {
     ($($name:ident($($args:tt)*) -> $ret:ty $body:block)*) => {$(
         #[inline(always)]
@@ -107,7 +106,7 @@ pub use rows::Running;
 pub use vector::PANEL;
 
 // SAFETY of the following types: a function of an instruction set may be called only where the
-// processor has that set, with slices whose lengths fit each other; `checked` compares them.
+// processor has that set, with slices whose lengths match; `checked` compares them.
 
 /// Arguments: a row, its statistics, gamma, beta, the output.
 type Normalise = unsafe fn(&[f32], [f32; 2], &[f32], &[f32], &mut [f32]);
@@ -124,8 +123,8 @@ type NormBackward = unsafe fn(&[f32], &[f32], &[f32], [f32; 3], &mut [f32], bool
 /// the rows, the sums for gamma and for beta.
 type NormSums = unsafe fn(&[f32], &[f32], usize, &[f32], &mut [f32; PANEL], &mut [f32; PANEL]);
 
-/// Prefetches 32 floats of `data` from `at` on, if `data` has them. Rows of a tile are further
-/// apart in memory than hardware prefetchers look ahead.
+/// Prefetches the 32 floats of `data` that start at `at`, if `data` has them. Rows of a tile are
+/// further apart in memory than hardware prefetchers look ahead.
 #[inline(always)]
 pub fn prefetch(data: *const f32, len: usize, at: usize) {
     #[cfg(target_arch = "x86_64")]
@@ -142,11 +141,11 @@ pub fn prefetch(data: *const f32, len: usize, at: usize) {
     let _ = (data, len, at);
 }
 
-/// How many bytes ahead the product of one row prefetches quantised weights. Twice the distance
-/// took a tenth longer in q8.
+/// How many bytes ahead memory is prefetched by the product of one row with quantised weights and
+/// by the measurement of bandwidth. With twice the distance, the product took a tenth longer in q8.
 const AHEAD: usize = 2048;
 
-/// Prefetches `bytes` from `from` on into the second-level cache.
+/// Prefetches `bytes` bytes that start at `from` into the second-level cache.
 #[inline(always)]
 fn prefetch_later(from: *const u8, bytes: usize) {
     #[cfg(target_arch = "x86_64")]
@@ -178,7 +177,7 @@ pub struct Kernels {
     gemv_f16: unsafe fn(*const f32, usize, *const F16, *mut f32),
     gemv_bf16: unsafe fn(*const f32, usize, *const Bf16, *mut f32),
     integers: IntegerKernels,
-    /// Products of pairs of bf16; none unless the set has instructions for them or computes the
+    /// Products of pairs of bf16; `None` unless the set has instructions for them or computes the
     /// same in plain Rust ([`Isa::PortableBf16`]).
     pairs: Option<PairKernels>,
     unpack_f16: unsafe fn(*const F16, usize, *mut f32),
@@ -227,7 +226,7 @@ struct IntegerKernels {
     shift: i32,
     quant_bytes: usize,
     wide_bytes: usize,
-    /// Indexed by [`Format`](gpt_plan::Format); none for formats that are not quantised.
+    /// Indexed by [`Format`](gpt_plan::Format); `None` for formats that are not quantised.
     formats: [Option<QuantKernels>; gpt_plan::Format::ALL.len()],
     quantise: Quantise,
     calculate: unsafe fn(usize) -> f32,

@@ -6,7 +6,8 @@ use super::int_dot::IntDot;
 use super::vector::{Pairs, Vector};
 use super::{AHEAD, prefetch_later};
 
-/// Registers of sums: more than the latency of a multiply-add times the number of units.
+/// The number of registers of sums: more than the latency of a multiply-add times the number of
+/// units.
 pub const SUMS: usize = 12;
 
 /// Runs `$step` on each of [`SUMS`] registers `$iterations` times and returns the sum of all lanes.
@@ -51,7 +52,7 @@ unsafe fn total<V: Vector>(sums: &[V]) -> f32 {
     }
 }
 
-/// The sum of a row, at the speed of memory.
+/// Sums the elements of a row up to its last multiple of eight registers, at the speed of memory.
 ///
 /// # Safety
 /// See [`Vector`].
@@ -72,7 +73,7 @@ pub unsafe fn read<V: Vector>(row: &[f32]) -> f32 {
     }
 }
 
-/// `iterations` multiplications and additions in each lane of [`SUMS`] registers.
+/// Runs `iterations` multiplications and additions in each lane of [`SUMS`] registers.
 ///
 /// # Safety
 /// See [`Vector`].

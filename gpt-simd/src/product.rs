@@ -12,14 +12,14 @@ use bytemuck::{Pod, Zeroable};
 use super::prefetch_later;
 use super::vector::{PANEL, Pairs, Vector};
 
-/// `output = input · panel`, or `output += ..`: all of [`product`]'s arguments.
+/// The arguments of [`product`], which computes `output = input · panel`, or adds to `output`.
 pub struct Product<E = f32, I = f32> {
     pub rows: usize,
     pub depth: usize,
     pub input: *const I,
     /// Elements between the starts of two rows of the input.
     pub input_stride: usize,
-    /// Elements of the input from one index of depth to the next: 1, or a row's length where the
+    /// Elements of the input from one index of depth to the next: 1, or the length of a row if the
     /// input is read by columns.
     pub input_step: usize,
     pub panel: *const E,
@@ -35,14 +35,14 @@ pub struct Product<E = f32, I = f32> {
     pub add: bool,
 }
 
-/// The most rows of a product whose tile is as wide as the panel: the sums of so few rows fit the
-/// registers. Attention of one token computes such products. Their rows are the query heads that
-/// share keys and values; their panels, which are parts of the cache, come from memory and are
+/// The most rows of a product whose tile is as wide as the panel: the sums of so few rows fit in
+/// the registers. Attention of one token computes such products. Their rows are the query heads
+/// that share keys and values; their panels, which are parts of the cache, come from memory and are
 /// prefetched ([`Product::ahead`]).
 const FEW: usize = 3;
 
-/// One panel's outputs for `rows` rows of input. `VECTORS` registers side by side make a tile,
-/// `WIDE` span the panel.
+/// Computes one panel's outputs for `rows` rows of input. `VECTORS` registers side by side make a
+/// tile, `WIDE` registers span the panel.
 ///
 /// # Safety
 /// See [`Vector`]; the pointers are valid for the shapes in [`Product`].
@@ -61,7 +61,7 @@ pub unsafe fn product<V: Vector, E: Element<V>, const VECTORS: usize, const WIDE
     }
 }
 
-/// `ROWS x VECTORS` registers of sums, kept over the whole depth.
+/// Computes a tile: `ROWS x VECTORS` registers of sums, kept over the whole depth.
 ///
 /// # Safety
 /// See [`Vector`]; the product has this tile's rows and columns.
@@ -77,7 +77,7 @@ unsafe fn tile<V: Vector, E: Element<V>, const ROWS: usize, const VECTORS: usize
         let parts = p.depth.div_ceil(SpreadPrefetch::STEPS);
         let mut spread = SpreadPrefetch::new(p.next, p.rows, row..row + ROWS, lanes, parts);
         let mut sums = [[V::splat(0.0); VECTORS]; ROWS];
-        // Three rows share a pointer, because x86 can address a base, one stride and two strides.
+        // Three rows share a pointer, because x86 can address a base plus zero, one or two strides.
         // From a single pointer the compiler would derive each row's address from the one before
         // it, which gives 85 % of the speed.
         let first = p.input.add(row * p.input_stride);
@@ -146,9 +146,9 @@ pub struct SpreadPrefetch {
     at: *const u8,
     /// Lines of the whole share.
     lines: usize,
-    /// Calls of [`SpreadPrefetch::prefetch`] in which the share is prefetched.
+    /// The number of calls of [`SpreadPrefetch::prefetch`] that prefetch the whole share.
     parts: usize,
-    /// The number of lines to prefetch by now that were not, times `parts`.
+    /// `parts` times the number of lines that are due but have not been prefetched yet.
     due: usize,
 }
 
@@ -158,8 +158,8 @@ impl SpreadPrefetch {
     /// Bytes of a cache line.
     const LINE: usize = 64;
 
-    /// The share of a tile with these rows (of `all`) and lanes in the bytes `next`, prefetched in
-    /// `parts` calls.
+    /// The share of the bytes `next` for a tile with these lanes and rows (of `all` rows),
+    /// prefetched in `parts` calls.
     #[inline(always)]
     pub fn new(
         next: (*const u8, usize),
@@ -169,7 +169,7 @@ impl SpreadPrefetch {
         parts: usize,
     ) -> SpreadPrefetch {
         let lines = next.1 / SpreadPrefetch::LINE;
-        // Tiles of the same rows have neighbouring shares, tiles of the next rows follow.
+        // Tiles of the same rows have neighbouring shares. Those of the next rows follow.
         let before =
             |row: usize, lane: usize| lines * (row * PANEL + rows.len() * lane) / (all * PANEL);
         let (from, to) = (before(rows.start, lanes.start), before(rows.start, lanes.end));
@@ -181,7 +181,7 @@ impl SpreadPrefetch {
         }
     }
 
-    /// Prefetches the next part.
+    /// Prefetches the lines that are now due.
     #[inline(always)]
     pub fn prefetch(&mut self) {
         self.due += self.lines;
@@ -200,7 +200,7 @@ pub trait Element<V: Vector>: Copy {
     /// # Safety
     /// See [`Vector::load`].
     unsafe fn load(from: *const Self) -> V;
-    /// One element of the input in every lane.
+    /// Copies one element of the input to every lane.
     ///
     /// # Safety
     /// See [`Vector`]; the pointer is valid for one element.
@@ -304,9 +304,9 @@ impl<V: Vector> Rounded<V> for Bf16 {
     }
 }
 
-/// One row times one panel that is not quantised. `WIDE` registers span the panel. `UNROLL` steps
-/// of depth have sums of their own, so that additions do not wait for each other and rounding
-/// errors stay smaller.
+/// Multiplies one row by one panel that is not quantised. `WIDE` registers span the panel. `UNROLL`
+/// consecutive indices of depth have separate sums, so that additions do not wait for each other
+/// and rounding errors stay smaller.
 ///
 /// # Safety
 /// See [`Vector`]; `input` has `depth` elements, `panel` `depth * 32`, `output` 32 floats. For
@@ -383,7 +383,7 @@ pub unsafe fn narrow<V: Vector, E: Rounded<V> + Default>(row: &[f32], out: &mut 
     }
 }
 
-/// Rounds a row to pairs of bf16: each has two neighbouring elements. An odd last element is paired
+/// Rounds a row to pairs of bf16, each of two neighbouring elements. An odd last element is paired
 /// with zero. `out` has one pair for every two elements.
 ///
 /// # Safety
@@ -410,7 +410,8 @@ pub unsafe fn pair_columns<V: Pairs>(row: &[f32], out: &mut [Bf16Pair]) {
 }
 
 /// Rounds `rows` rows of `width` floats, `stride` floats apart, to bf16, and joins two neighbouring
-/// rows to a row of pairs: a pair has a column of both. An odd last row is paired with zeros.
+/// rows to a row of pairs: a pair has the elements of one column of both rows. An odd last row is
+/// paired with zeros.
 ///
 /// # Safety
 /// See [`Vector`]; `from` is valid for such rows, `out` for half as many (rounded up) contiguous
@@ -429,7 +430,7 @@ pub unsafe fn pair_rows<V: Pairs>(
         for row in 0..rows.div_ceil(2) {
             let (first, out) = (from.add(2 * row * stride), out.add(row * width));
             let zeros = [0.0f32; 16];
-            // A missing row reads the same zeros in each step.
+            // If there is no second row, the same zeros are read in each step.
             let (second, step) = match 2 * row + 1 < rows {
                 true => (first.add(stride), 1),
                 false => (zeros.as_ptr(), 0),

@@ -24,15 +24,15 @@ pub trait Quants {
     /// beginning to end.
     const NEIGHBOURS: bool = false;
 
-    /// Loads the two groups of a sub-block that [`columns`](Self::columns) begin, for a register of
-    /// outputs that begins at `lane`. `step` is less than `16 / GROUP`.
+    /// Loads the two groups of a sub-block that begin at [`columns`](Self::columns), for a register
+    /// of outputs that begins at `lane`. `step` is less than `16 / GROUP`.
     ///
     /// # Safety
     /// See [`Vector`](super::vector::Vector); `quants` holds a whole sub-block.
     unsafe fn groups<D: IntDot>(quants: *const u8, step: usize, lane: usize) -> [D::Group; 2];
 
-    /// The first columns of the two groups of `step`. They are in different halves of the sub-block
-    /// if its bytes have bits of both, or if each half has a scale of its own.
+    /// The first columns of the two groups of `step`. The groups are in different halves of the
+    /// sub-block if its bytes have bits of both halves, or if each half has its own scale.
     #[inline(always)]
     fn columns<D: IntDot>(step: usize) -> [usize; 2] {
         match Self::NEIGHBOURS {
@@ -162,7 +162,8 @@ impl<const BITS: usize> HighBits<BITS> {
         ]
     }
 
-    /// Moves the bits of each column from its place `from` to the other one.
+    /// Moves the bits of each column from one of its two [`places`](Self::places), the one with
+    /// index `from`, to the other.
     fn reorder(quants: &mut [u8], group: usize, from: usize) {
         let mut before = [0; SUB_BLOCK];
         let before = &mut before[..Self::BYTES];
@@ -176,7 +177,7 @@ impl<const BITS: usize> HighBits<BITS> {
     }
 }
 
-/// A format with high bits: its name, their number, its scales.
+/// Declares formats with high bits: the name, the number of high bits, and the scales.
 macro_rules! with_high_bits {
     ($($(#[$doc:meta])* $format:ident, $bits:literal, $scales:ty;)+) => {$(
         $(#[$doc])*
@@ -209,6 +210,6 @@ with_high_bits! {
     Q5, 1, Affine;
     /// The quants of [`Q5`] with fine scales and minima.
     Q5K, 1, FineAffine;
-    /// Fifth and sixth bits, and nibbles, with 32 added; fine scales of 16 columns.
+    /// Fifth and sixth bits, and nibbles, with 32 added; a fine scale for each 16 columns.
     Q6K, 2, Fine<32>;
 }

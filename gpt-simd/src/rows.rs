@@ -1,4 +1,4 @@
-//! Work along one row: norms, activations, and the running softmax of attention.
+//! Kernels of one row: norms, activations, and the running softmax of attention.
 
 use super::vector::{Vector, exp, exp_m1};
 
@@ -150,7 +150,8 @@ pub unsafe fn gelu_tanh<V: Vector>(row: &mut [f32]) {
     });
 }
 
-/// `x Phi(x)`: the value is `x - x tail` on the right and `x tail` on the left, so nothing cancels.
+/// `x Phi(x)`, computed as `x - x tail` for positive x and `x tail` for negative x, so nothing
+/// cancels.
 ///
 /// # Safety
 /// See [`Vector`].
@@ -215,7 +216,7 @@ impl Running {
 }
 
 /// Replaces the first `seen` of `scores` (one or more) by `e^(scale * score - maximum)` and the
-/// rest by zero. Returns the factor from sums under the old maximum to sums under the new one.
+/// rest by zero. Returns the factor by which sums under the old maximum have to be multiplied.
 ///
 /// # Safety
 /// See [`Vector`]; `seen` is at most the length of `scores`.
@@ -226,7 +227,7 @@ pub unsafe fn softmax_block<V: Vector>(
     scale: f32,
     state: &mut Running,
 ) -> f32 {
-    // SAFETY: the caller's contract is the same; the scores are a whole number of vectors long.
+    // SAFETY: whole vectors are only taken below `seen`, which is at most the length of the scores.
     unsafe {
         let whole = seen / V::LANES * V::LANES;
         let mut max = V::splat(f32::NEG_INFINITY);

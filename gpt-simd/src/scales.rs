@@ -17,21 +17,21 @@ pub trait Scales {
     const SHIFTED: bool = false;
     /// The number that the format itself adds to its weights.
     const OFFSET: i32 = 0;
-    /// Bytes of the f16 of a block.
+    /// Bytes of the f16 values of a block of a panel.
     const OPENING: usize;
-    /// Bytes of the fine scales and minima of a sub-block.
+    /// Bytes of the fine scales and minima of a sub-block of a panel.
     const FINE: usize = 0;
     /// Sub-blocks of a block.
     const SUB_BLOCKS: usize = 1;
 
-    /// The scales of outputs `lane..` for part `part` of a sub-block; `opening` are the f16 of its
-    /// block, `fine` its own bytes.
+    /// The scales of the outputs that start at `lane`, for part `part` of a sub-block. `opening`
+    /// points to the f16 values of its block, `fine` to its own fine scales.
     ///
     /// # Safety
-    /// See [`Vector`]; the pointers are of a panel in this layout.
+    /// See [`Vector`]; the pointers point into a panel in this layout.
     unsafe fn scale<V: Vector>(opening: *const u8, fine: *const u8, part: usize, lane: usize) -> V;
 
-    /// The minima of outputs `lane..`; zeros if there are none.
+    /// The minima of the outputs that start at `lane`; zeros if there are none.
     ///
     /// # Safety
     /// See [`scale`](Self::scale).
@@ -43,23 +43,25 @@ pub trait Scales {
     }
 }
 
-/// Bytes of one f16 of each output.
+/// Bytes of one f16 for each output of a panel.
 const HALVES: usize = 2 * PANEL;
-/// Bytes of one fine number of each output.
+/// Bytes of one fine scale or minimum for each output of a panel.
 const BYTES: usize = PANEL;
 
 /// Sub-blocks of a block of GGUF's k-quants.
 const K_SUB_BLOCKS: usize = 8;
 
+/// Loads the f16 numbers of the outputs that start at `lane`.
+///
 /// # Safety
-/// See [`Vector`]; `from` has an f16 of each output.
+/// See [`Vector`]; `from` has an f16 for each output.
 #[inline(always)]
 unsafe fn halves<V: Vector>(from: *const u8, lane: usize) -> V {
     // SAFETY: by the caller's promise.
     unsafe { V::load_f16(from.cast::<u16>().add(lane)) }
 }
 
-/// An f16 scale; weights of 8 bits are shifted where products take unsigned ones.
+/// An f16 scale. Weights of 8 bits are shifted where products take unsigned weights.
 pub struct Plain;
 
 impl Scales for Plain {

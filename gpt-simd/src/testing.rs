@@ -1,15 +1,15 @@
-//! Helpers of the tests of this crate and of packed matrices.
+//! Helpers for the tests of this crate and of packed matrices.
 
 use crate::{IntegerKernels, Isa, Kernels, PairKernels, QuantKernels};
 
-/// Runs the test with each set in turn and names the set of a failure.
+/// Runs `check` with the kernels of each available set in turn.
 pub fn each(check: impl Fn(&Kernels)) {
     for isa in Isa::available() {
         check(isa.kernels().expect("an available set has kernels"));
     }
 }
 
-/// `n` numbers in -1 to 1.
+/// `n` pseudo-random numbers between -1 and 1.
 pub fn noise(n: usize, seed: u64) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut next = || {
@@ -28,8 +28,8 @@ pub fn close(found: f32, expected: f64, scale: f64) {
     );
 }
 
-/// The fields of a value, which are all functions but for those named first. It does not compile if
-/// a field is missing.
+/// The names of the fields of a value that are functions, each after a prefix. The fields of the
+/// first list are left out. A field that is in neither list does not compile.
 macro_rules! functions_of {
     ($value:expr, $type:ident, $prefix:literal, [$($other:ident),*], [$($name:ident),* $(,)?]) => {{
         let $type { $($other: _,)* $($name: _),* } = $value;

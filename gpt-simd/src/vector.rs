@@ -1,8 +1,7 @@
-//! The operations that kernels need of an instruction set: a vector of f32 and about twenty
-//! operations.
+//! The vector type over which kernels are written: a register of f32 with about twenty operations.
 //!
-//! Kernels are written once, over [`Vector`]; each instruction set is an implementation of it
-//! (`x86`, `neon`, `portable`). Nothing here depends on matrices.
+//! Each instruction set is an implementation of [`Vector`] (`x86`, `neon`, `wasm`, `portable`).
+//! Apart from [`PANEL`], nothing here depends on matrices.
 
 /// Outputs that a panel of a packed matrix holds side by side. Every vector length divides it.
 pub const PANEL: usize = 32;
@@ -38,11 +37,11 @@ pub unsafe trait Vector: Copy {
     unsafe fn div(self, other: Self) -> Self;
     unsafe fn max(self, other: Self) -> Self;
     unsafe fn min(self, other: Self) -> Self;
-    /// 1 where it is greater than zero, otherwise 0.
+    /// 1 in each lane that is greater than zero, otherwise 0.
     unsafe fn positive(self) -> Self;
     /// `self * factor + addend`, rounded once where the hardware can.
     unsafe fn mul_add(self, factor: Self, addend: Self) -> Self;
-    /// The nearest integer, ties to even; |self| below 2^22.
+    /// The nearest integer, ties to even. The magnitude of `self` must be below 2^22.
     unsafe fn round(self) -> Self;
     /// 2 to the power of an integer in -126..=127.
     unsafe fn exp2_integer(self) -> Self;
@@ -80,8 +79,8 @@ pub unsafe trait Pairs: Vector {
 }
 
 /// `e^x` to about one unit in the last place: 2^n times a polynomial in the remainder `r`, where
-/// `|r| <= ln2/2` (Cody and Waite's reduction in two steps). Clamped to -87.33..=88.37; NaN gives
-/// NaN.
+/// `|r| <= ln2/2` (Cody and Waite's reduction in two steps). `x` is clamped to -87.33..=88.37; NaN
+/// gives NaN.
 ///
 /// # Safety
 /// See [`Vector`].
@@ -94,7 +93,7 @@ pub unsafe fn exp<V: Vector>(x: V) -> V {
     }
 }
 
-/// `e^x - 1`, which keeps its digits where x is near zero. Clamped like [`exp`].
+/// `e^x - 1`, which stays accurate where x is near zero. `x` is clamped as in [`exp`].
 ///
 /// # Safety
 /// See [`Vector`].

@@ -15,7 +15,7 @@ pub struct Simd128(v128);
 unsafe impl Vector for Simd128 {
     const LANES: usize = 4;
     // Browsers map a vector to one of 16 registers. A product and its sum are two instructions, so
-    // the product takes a register, too.
+    // the product takes a register as well.
     const TILE: usize = 8;
 
     methods! {

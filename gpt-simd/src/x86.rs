@@ -105,8 +105,8 @@ unsafe impl Vector for Avx2 {
     }
 }
 
-/// Six rows of two registers have 12 integer and 12 float sums; of 32 registers, the rest holds
-/// weights, an input and scales.
+/// Six rows of two registers take 12 registers of integer sums and 12 of float sums. The rest of
+/// the 32 registers hold weights, an input and scales.
 const SPAN_ROWS: usize = 6;
 
 // SAFETY: `Vector` requires of callers the features of these intrinsics, and valid pointers.
@@ -160,7 +160,7 @@ unsafe impl Vector for Avx512 {
         }
         sum(self) -> f32 { _mm512_reduce_add_ps(self.0) }
         greatest(self) -> f32 { _mm512_reduce_max_ps(self.0) }
-        // Eight lanes are as fast here, and AVX-512 implies AVX2.
+        // A transposition in registers of eight lanes is as fast, and AVX-512 implies AVX2.
         transpose_eight(from: *const f32, stride: usize, to: *mut f32, to_stride: usize) -> () {
             Avx2::transpose_eight(from, stride, to, to_stride)
         }

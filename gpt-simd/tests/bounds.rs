@@ -1,4 +1,4 @@
-//! Sizes that wrap around `usize` are rejected and not taken for short ones.
+//! Sizes that wrap around `usize` are rejected, not mistaken for short ones.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -7,7 +7,7 @@ use gpt_plan::Format;
 use gpt_simd::testing::each;
 use gpt_simd::{BLOCK, Bf16Pair, Integers, Kernels, PANEL, Strided, StridedMut, WIDE_BLOCK};
 
-/// A stride whose second row starts where `usize` wraps around to the first.
+/// A stride with which the end of the second row wraps around `usize`.
 const WRAPS: usize = usize::MAX;
 
 #[track_caller]
@@ -74,7 +74,7 @@ fn strides_that_wrap_are_rejected() {
     });
 }
 
-/// `2^59 * 32` elements wrap to zero bytes, which an empty panel has.
+/// With 64 bits, `2^59` rows of 32 elements wrap to zero elements, the length of an empty panel.
 #[test]
 fn depths_that_wrap_are_rejected() {
     each(|kernels| {

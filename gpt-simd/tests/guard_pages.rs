@@ -1,6 +1,6 @@
-//! Every kernel of every instruction set of this processor reads and writes slices that end at a
-//! page without access, and slices that begin right after one. A kernel that touches a byte beyond
-//! a slice ends this process. The results in both places are the same.
+//! Runs every kernel of every instruction set of this processor on slices that end right before a
+//! page without access, and on slices that begin right after one. A kernel that touches a byte
+//! beyond a slice ends this process. The results in both places must be the same.
 #![cfg(unix)]
 
 mod guard;
@@ -21,7 +21,7 @@ const ROWS: [usize; 15] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 17, 25];
 
 type Case = fn(&Kernels, &Memory);
 
-/// The kernels by their names in the table, and the calls that reach them.
+/// The kernels by their names in the table, with the calls that reach them.
 const CASES: &[(&str, Case)] = &[
     ("product", |k, m| product::<f32>(k, m)),
     ("product_f16", |k, m| product::<F16>(k, m)),
@@ -132,7 +132,7 @@ fn product<E: PanelElement>(kernels: &Kernels, memory: &Memory) {
     }
 }
 
-/// A panel of floats, which a set may store in pairs.
+/// The product of one row with a panel of floats. Sets that store the panel in pairs are skipped.
 fn gemv(kernels: &Kernels, memory: &Memory, format: Format) {
     if kernels.group(format) != 1 {
         return memory.saw(&[0u8]);
@@ -300,7 +300,7 @@ fn adamw(kernels: &Kernels, memory: &Memory) {
     }
 }
 
-/// Rows of integers, each array at the edge.
+/// Rows of integers, with each array at the edge.
 struct Rows {
     quants: guard::Guarded<u8>,
     scales: guard::Guarded<f32>,
@@ -379,7 +379,7 @@ fn integer_row(kernels: &Kernels, memory: &Memory) {
 fn integer_product(kernels: &Kernels, memory: &Memory) {
     for format in quantised_formats() {
         for rows in ROWS {
-            // The rows go on after the blocks that are multiplied.
+            // The rows may have more blocks than are multiplied.
             for (blocks, more) in [(1, 0), (3, 1), (9, 0)] {
                 let input = quantised(kernels, memory, rows, (blocks + more) * BLOCK);
                 let panel = panel(memory, format, blocks);

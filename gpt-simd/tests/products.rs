@@ -1,5 +1,6 @@
-//! Products with f32 panels and with panels of a rounded cache, one row and many, against f64.
-//! Products with packed matrices are tested where these are packed: `gpt-runtime`, `cpu/pack`.
+//! Products of one row and of many rows with f32 panels, and with panels of a cache in f16 or bf16,
+//! compared with f64. Products with packed matrices are tested where these are packed:
+//! `gpt-runtime`, `cpu/pack`.
 
 use gpt_simd::testing::{close, each, noise};
 use gpt_simd::{Bf16, CacheElement, F16, Kernels, PANEL, Strided, StridedMut};

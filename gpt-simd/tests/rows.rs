@@ -1,5 +1,5 @@
-//! Kernels of rows, of every instruction set of this processor, against f64, at lengths that no
-//! vector length divides.
+//! Kernels of rows, of every instruction set of this processor, compared with f64 at lengths that
+//! no vector length divides.
 
 use gpt_plan::{Norm, NormKind};
 
@@ -48,8 +48,8 @@ fn activations_at_every_magnitude() {
             for (&x, found) in xs.iter().zip(found) {
                 let expected = exact(x.into());
                 let error = (f64::from(found) - expected).abs();
-                // The argument of an exponential is rounded to f32: an argument of 6 moves the
-                // result by 6 x 2^-24 of itself.
+                // The argument of an exponential is rounded to f32: for an argument of 6, this
+                // changes the result by up to 6 x 2^-24 of itself.
                 assert!(
                     error <= 8e-7 * expected.abs().max(1e-2),
                     "{name}({x}) = {found}, not {expected}"
@@ -96,7 +96,7 @@ fn a_softmax_in_blocks_is_the_softmax() {
                 }
                 assert!(
                     padded[block.len()..].iter().all(|&p| p == 0.0),
-                    "what is not seen has no weight"
+                    "scores that are not seen have no weight"
                 );
                 parts.push((padded, 1.0));
             }
@@ -116,7 +116,7 @@ fn activations_and_their_slopes_at_every_magnitude() {
     use gpt_plan::Activation;
     let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
     let density = |x: f64| (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
-    // Integrated from the middle, by Simpson's rule.
+    // The integral of the density from 0, by Simpson's rule.
     let phi = |x: f64| {
         let x = x.clamp(-12.0, 12.0);
         let step = x / 2000.0;

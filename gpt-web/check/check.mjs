@@ -1,7 +1,8 @@
 // Checks the page in Chromium: `node check.mjs SITE GPT PICTURES`. SITE is the folder that
-// `.ci/web` makes, GPT the command line of the same commit, with which texts and logits are
-// compared, and PICTURES a folder for screenshots. CHROMIUM names the browser, and SMOLLM2 a file
-// of SmolLM2-135M-Instruct, without which its checks are left out. The status is 1 if a check fails.
+// `.ci/web` makes, GPT the `gpt` program of the same commit, with whose texts and logits those of
+// the page are compared, and PICTURES a folder for screenshots. The variable CHROMIUM names the
+// browser, and SMOLLM2 a file of SmolLM2-135M-Instruct; without it, the checks of that model are
+// left out. The status is 1 if a check fails.
 
 import { execFileSync } from "node:child_process";
 import { mkdir, readFile, writeFile } from "node:fs/promises";
@@ -23,7 +24,7 @@ const TOKENS = 240;
 
 const [site, gpt, pictures] = argv.slice(2);
 
-/** The JSON that a command of `gpt` prints in its last line. */
+/** The JSON that a command of `gpt` prints in its last line, run on the CPU. */
 function native(...parameters) {
   const output = execFileSync(gpt, [...parameters, "--device", "cpu", "--json"], {
     encoding: "utf8", maxBuffer: 1 << 30, stdio: ["ignore", "pipe", "ignore"],
@@ -31,7 +32,7 @@ function native(...parameters) {
   return JSON.parse(output.trim().split("\n").at(-1));
 }
 
-/** The sum of squared differences over that of squares. */
+/** The sum of squared differences over the sum of the squares of `expected`. */
 function nmse(found, expected) {
   let [difference, square] = [0, 0];
   expected.forEach((value, i) => {
@@ -53,26 +54,27 @@ async function welcome(page, address) {
   await page.open(address);
   await page.until('performance.getEntriesByName("first-text").length > 0');
   const first = await page.value('performance.getEntriesByName("first-text")[0].startTime');
-  check("the page writes soon", first <= FIRST_TEXT, `${first.toFixed(0)} ms after navigation`);
+  check("the first text appears soon", first <= FIRST_TEXT,
+    `${first.toFixed(0)} ms after navigation`);
   await page.until(idle);
   check("the first text ends", /^Done: 250 tokens/.test(await page.value(status)),
     await page.value(status));
   const speed = await page.value('document.getElementById("speed").textContent');
-  check("it says how fast it is", /^\d+ tokens per second$/.test(speed), speed);
+  check("the page says how fast it writes", /^\d+ tokens per second$/.test(speed), speed);
   const device = await page.value('document.getElementById("device").textContent');
-  // Chromium's only adapter here is software, which the model of the page does not use.
+  // Chromium's only adapter here is software, which the page does not use.
   await page.until('/software/.test(document.getElementById("reason").textContent)');
   const reason = await page.value('document.getElementById("reason").textContent');
-  check("it names its device and the reason", device.length > 3 && reason.length > 3,
+  check("the page names its device and the reason", device.length > 3 && reason.length > 3,
     `${device} (${reason})`);
   const origins = await page.value(`[...new Set(performance.getEntriesByType("resource")
     .map(({ name }) => new URL(name).origin))].filter((origin) => origin !== location.origin)`);
   check("nothing comes from elsewhere", origins.length === 0, origins.join(" "));
 }
 
-// The page keeps Bard's weights of 8 bits and rounds the inputs of products to 16 bits, which
-// changes no text. AVX-512 rounds them to 8 bits, which does. So all is compared with the same
-// weights in f32.
+// The page uses Bard's weights of 8 bits and rounds the inputs of products to 16 bits, which
+// changes none of these texts. On AVX-512, `gpt` rounds inputs to 8 bits, which does. So texts and
+// logits are compared with those of `gpt` with the weights converted to f32.
 const EXACT = ["--dtype", "f32"];
 
 async function texts(page) {
@@ -82,16 +84,16 @@ async function texts(page) {
   await page.value('document.getElementById("write").click()');
   await page.until(idle);
   const found = await page.value(written);
-  check("the likeliest text is the command line's", found === text,
+  check("greedy text is the command line's", found === text,
     found === text ? "" : `${JSON.stringify(found)} is not ${JSON.stringify(text)}`);
 
-  // A seed fixes a text, here and there.
+  // One seed gives the same text on the page and on the command line.
   await page.value(fill({ temperature: 0.8, seed: 7 }));
   await page.value('document.getElementById("write").click()');
   await page.until(idle);
   const again = await page.value(written);
   const drawn = native(...generate, "--temperature", 0.8, "--seed", 7).text;
-  check("so is the text of a seed", again === drawn,
+  check("text sampled with a seed is the command line's", again === drawn,
     again === drawn ? "" : `${JSON.stringify(again)} is not ${JSON.stringify(drawn)}`);
 }
 
@@ -114,8 +116,10 @@ async function numbers(page, address) {
   }
 }
 
-/** The likeliest text on WebGPU. A prompt of one token needs none of the kernels for many, each of
- * which takes SwiftShader most of a minute to compile. */
+/**
+ * Checks greedy text on WebGPU. A prompt of one token needs no prefill kernels, each of which takes
+ * SwiftShader most of a minute to compile.
+ */
 async function gpu(page, address) {
   const [prompt, tokens] = ["J", 40];
   const { text } = native("generate", "--prompt", prompt, "--tokens", tokens, "--temperature", 0,
@@ -135,13 +139,13 @@ async function gpu(page, address) {
     }
   })()`);
   const same = found.gpu && found.text === text;
-  check("the likeliest text on WebGPU is the command line's", same,
+  check("greedy text on WebGPU is the command line's", same,
     same ? "" : `${JSON.stringify(found)} is not ${JSON.stringify(text)}`);
 }
 
 async function stop(page) {
   await page.value(fill({ tokens: 250, temperature: 0.8 }));
-  // Stop is pressed when the first text is there.
+  // Stop is pressed when the first text appears.
   const took = await page.value(`new Promise((resolve) => {
     const written = document.getElementById("written");
     const stop = document.getElementById("stop");
@@ -158,7 +162,7 @@ async function stop(page) {
     watch();
   })`);
   const said = await page.value(status);
-  const tokens = Number(/^Stopped after (\d+) tokens$/.exec(said)?.[1]);
+  const tokens = Number(/^Stopped after (\d+) tokens?$/.exec(said)?.[1]);
   check("Stop stops", tokens < 250, said);
   check("Stop takes little time", took <= STOP, `${took.toFixed(0)} ms`);
   await page.value("new Promise((resolve) => setTimeout(resolve, 300))");
@@ -199,7 +203,7 @@ async function reader(page) {
     check(`a screen reader finds the ${role} ${name}`,
       nodes.some((node) => node.role === role && node.name === name));
   }
-  check("it hears the status", nodes.some(({ role }) => role === "status"));
+  check("a screen reader finds the status", nodes.some(({ role }) => role === "status"));
 }
 
 async function refusals(page, address, missing, browser) {
@@ -211,19 +215,20 @@ async function refusals(page, address, missing, browser) {
   await page.value(fill({ prompt: PROMPT }));
   await page.value('document.getElementById("write").click()');
   await page.until(idle);
-  check("the page goes on", /^Done/.test(await page.value(status)), await page.value(status));
+  const last = await page.value(status);
+  check("the page still works after a refusal", /^Done/.test(last), last);
 
   missing.add("/bard.gguf");
   const other = await browser.page();
   await other.open(address);
   await other.until('document.getElementById("status")?.classList.contains("failed")');
   const failure = await other.value(status);
-  check("a model that cannot be loaded is said", failure.includes("bard.gguf"), failure);
+  check("the page reports a model that cannot be loaded", failure.includes("bard.gguf"), failure);
   missing.clear();
   await other.close();
 }
 
-/** Pictures of the page at the widths of a phone and of a desk, in light and in dark. */
+/** Takes pictures of the page at the widths of a phone and of a desktop, in light and in dark. */
 async function look(page, name) {
   await mkdir(pictures, { recursive: true });
   for (const [width, height] of [[390, 844], [1280, 800]]) {
@@ -254,7 +259,7 @@ try {
     tasks.map((task) => `${task.toFixed(0)} ms`).join(", "));
   check("the page reports no error", page.errors.length === 0, page.errors.join("; "));
   await models(browser, address, { gpt, site, large: env.SMOLLM2, look });
-  // In a separate tab: the program runs on the page's thread here.
+  // These run in a separate tab, because here the program runs on the page's own thread.
   const other = await browser.page();
   await other.open(address);
   await other.until(idle);
@@ -264,5 +269,6 @@ try {
   await browser.close();
   server.close();
 }
-console.log(failed === 0 ? "all checks passed" : `${failed} checks failed`);
+const count = `${failed} ${failed === 1 ? "check" : "checks"}`;
+console.log(failed === 0 ? "all checks passed" : `${count} failed`);
 exit(failed === 0 ? 0 : 1);

@@ -85,7 +85,7 @@ export class Page {
   #browser;
   #target;
   #session;
-  /** Errors that the page reported: exceptions, and entries of the console. */
+  /** Errors that the page reported: exceptions, and entries of the log and the console. */
   errors = [];
 
   constructor(browser, target, session) {
@@ -109,7 +109,7 @@ export class Page {
     return this.#browser.send(method, params, this.#session);
   }
 
-  /** Runs `script` in every page that opens after this call, before its own scripts. */
+  /** Runs `script` in every page that opens after this call, before the page's own scripts. */
   before(script) {
     return this.send("Page.addScriptToEvaluateOnNewDocument", { source: script });
   }

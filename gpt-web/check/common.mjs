@@ -1,11 +1,11 @@
-// What the checks share.
+// Constants and functions that the checks share.
 
 /** The most milliseconds from Stop to the end of a text. */
 export const STOP = 100;
 /** The longest task of the page, in milliseconds. */
 export const TASK = 50;
 
-// The page itself is watched from its beginning.
+/** A script that records the long tasks of a page from its beginning. */
 export const WATCH = `
   globalThis.tasks = [];
   new PerformanceObserver((list) => {

@@ -1,24 +1,27 @@
-// A server of one file at an origin of its own, as a hub has it, whose connections end early.
+// A server of one file, at an origin other than the page's, as a hub is. Its connections can end
+// early.
 
 import { createHash } from "node:crypto";
 import { createServer } from "node:http";
 
-/** Bytes that are sent at a time, and the milliseconds between two of them. */
+/** Bytes that are sent at a time, and the milliseconds between two sends. */
 const PIECE = 1 << 16;
 const PAUSE = 10;
 
 export class Cutting {
   #server;
   #bytes;
-  /** Bytes that each of the next connections sends before it ends, or null for not even an answer;
-   * later ones send all. */
+  /**
+   * The number of bytes that each of the next connections sends before it ends; null if it sends
+   * not even an answer. Connections after these send all.
+   */
   cuts = [];
-  /** Whether the SHA-256 that it gives is that of the file. */
+  /** Whether the SHA-256 in the headers is that of the file. */
   honest = true;
   /** The `Range` of each request, or null. */
   ranges = [];
 
-  /** Serves `bytes` as any path. */
+  /** Serves `bytes` at every path. */
   static async start(bytes) {
     const cutting = new Cutting();
     cutting.#bytes = bytes;
@@ -64,7 +67,7 @@ export class Cutting {
     const end = Math.min(at + PIECE, cut, this.#bytes.length);
     response.write(this.#bytes.subarray(at, end), () => {
       if (end === this.#bytes.length) response.end();
-      // What was sent arrives; `destroy` may lose it.
+      // With `end`, the bytes that were sent arrive; `destroy` may lose them.
       else if (end === cut) response.socket.end();
       else setTimeout(() => this.#send(response, end, cut), PAUSE);
     });

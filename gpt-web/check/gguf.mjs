@@ -1,7 +1,8 @@
-// Changes the metadata of a GGUF file, for models that no program has built in.
+// Changes the metadata of a GGUF file, which gives models that are not built into the programs.
 
-/** A list of the metadata's keys begins after magic, version, and two counts. */
+/** The length of the magic, the version and two counts, after which the metadata begins. */
 const HEAD = 24;
+/** Types of values. */
 const [U32, TEXT] = [4, 8];
 
 /** `file` with a chat template. */
@@ -23,7 +24,7 @@ export function withTemplate(file, template) {
   return Buffer.concat([head, ...pair, file.subarray(HEAD)]);
 }
 
-/** `file` with another value of `key`, a number of 32 bits. */
+/** `file` with `value` as the value of `key`, a number of 32 bits. */
 export function withNumber(file, key, value) {
   const changed = Buffer.from(file);
   const at = changed.indexOf(key) + Buffer.byteLength(key);

@@ -1,5 +1,5 @@
-// Checks that the page opens models: of a file, of a server whose connections end early, and those
-// that are kept; and that it chats as the command line does.
+// Checks that the page opens models from a file, from a server whose connections end early, and
+// from its store; and that it chats as the command line does.
 
 import { execFileSync } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
@@ -11,18 +11,19 @@ import { withNumber, withTemplate } from "./gguf.mjs";
 import { TASK, STOP, WATCH, check, fill, idle, status } from "./common.mjs";
 
 const NAME = "odd.gguf";
-/** A template for Bard, which has only a few characters. */
+/** A template for Bard, whose vocabulary has only a few characters. */
 const TEMPLATE = "{% for m in messages %}{{ m.content }}\n{% endfor %}";
+/** The most tokens of an answer. */
 const ANSWER = 60;
 
 const modelStatus = 'document.getElementById("model-status").textContent';
 const click = (selector) => `document.querySelector(${JSON.stringify(selector)}).click()`;
 /** The turns of the conversation. */
 const turns = '[...document.querySelectorAll("#talk li > :last-child")].map((e) => e.textContent)';
-/** Whether a part of a download is there. */
+/** Whether some of a download has arrived. */
 const part = 'document.getElementById("bar").value > 0';
 const speed = 'document.getElementById("speed").textContent';
-/** Names and sizes of the files of the page's origin. */
+/** Names and sizes of the files in the page's store. */
 const stored = `(async () => {
   const files = [];
   const walk = async (folder, path) => {
@@ -35,7 +36,7 @@ const stored = `(async () => {
   return files;
 })()`;
 
-/** What `gpt chat` answers to messages, in f32. */
+/** The answers of `gpt chat` to messages, in f32. */
 function natively(gpt, file, messages, tokens) {
   const output = execFileSync(gpt, [
     "chat", "--weights", file, "--device", "cpu", "--dtype", "f32", "--temperature", 0,
@@ -103,11 +104,11 @@ async function files(page, gpt, odd) {
   await drop(page, "text.gguf", "This is no model.");
   await page.until(`${modelStatus}.includes("text.gguf")`);
   const said = await page.value(modelStatus);
-  check("a file that is dropped and no model is refused", /not a GGUF/.test(said), said);
+  check("a dropped file that is not a model is refused", /not a GGUF/.test(said), said);
   await page.value(fill({ prompt: "My lord" }));
   await page.value(click("#write"));
   await page.until(`${idle} && ${status} !== "Writing"`);
-  check("the model before it goes on", (await page.value(turns)).length === 2);
+  check("the model before it still answers", (await page.value(turns)).length === 2);
 }
 
 async function cuts(page, browser, address, server, size) {
@@ -119,25 +120,26 @@ async function cuts(page, browser, address, server, size) {
   await page.until(`${modelStatus} === "odd is open."`, 120);
   const ranges = ["", "bytes=100000-", `bytes=${100_000 + (1 << 20)}-`];
   const asked = server.ranges.map((range) => range ?? "");
-  check("a download goes on after a cut", asked.join() === ranges.join(), asked.join());
+  check("a download resumes where the connection ended", asked.join() === ranges.join(),
+    asked.join());
   const kept = await page.value(stored);
-  check("it is kept when it is complete", kept.join() === `models/${NAME} ${size}`, kept.join());
+  check("a complete download is kept", kept.join() === `models/${NAME} ${size}`, kept.join());
   await page.value(click('[aria-label="Delete odd.gguf"]'));
   await page.until('document.getElementById("kept").hidden');
   const deleted = await page.value(modelStatus);
-  check("it can be deleted", (await page.value(stored)).length === 0, deleted);
+  check("a kept model can be deleted", (await page.value(stored)).length === 0, deleted);
 
-  // It ends for good, and the server comes back later.
+  // The server does not answer for a while.
   server.cuts = [1 << 20, null, null, null, null, null];
   await download(page, server.address(NAME));
   await page.until('!document.getElementById("resume").hidden');
   const cut = await page.value(modelStatus);
-  check("a download that cannot go on is said", cut.length > 20, cut);
-  check("nothing of it is kept", (await page.value(stored)).length === 0);
+  check("the page reports a download that cannot go on", cut.length > 20, cut);
+  check("nothing of that download is kept", (await page.value(stored)).length === 0);
   await page.value(click("#resume"));
   await page.until(`${modelStatus} === "odd is open."`, 120);
   const last = server.ranges.at(-1);
-  check("it goes on where it ended", last === `bytes=${1 << 20}-`, String(last));
+  check("the download resumes where it ended", last === `bytes=${1 << 20}-`, String(last));
   await page.value(click('[aria-label="Delete odd.gguf"]'));
   await page.until('document.getElementById("kept").hidden');
 
@@ -161,17 +163,17 @@ async function cuts(page, browser, address, server, size) {
   await download(page, server.address(NAME));
   await page.until(`${modelStatus}.startsWith("odd is open.")`, 120);
   const full = await page.value(modelStatus);
-  const room = /not kept, as the browser has no room for its 2\.\d MB/;
-  check("a full device is said in a sentence", room.test(full), full);
-  check("nothing is kept on it", (await page.value(stored)).length === 0);
+  const room = /not kept, because the browser has no room for its 2\.\d MB/;
+  check("the page reports a full device in a sentence", room.test(full), full);
+  check("nothing is kept on a full device", (await page.value(stored)).length === 0);
   await page.send("Storage.overrideQuotaForOrigin", { origin });
 
   const absent = `${address}absent.gguf`;
   await download(page, absent);
   await page.until(`${modelStatus}.includes("404")`);
-  check("a file that is not there is said", true, await page.value(modelStatus));
+  check("the page reports a file that is not there", true, await page.value(modelStatus));
 
-  // What is kept is there at the next visit.
+  // A kept model is still there at the next visit.
   await download(page, server.address(NAME));
   await page.until(`${modelStatus} === "odd is open."`, 120);
   const next = await browser.page();
@@ -194,7 +196,7 @@ async function smollm2(page, gpt, file, look) {
   same("SmolLM2 answers as the command line does", found, natively(gpt, file, messages, 48));
   await look("chat");
 
-  // Once while it reads a long message, once while it writes.
+  // Stop is pressed once while it reads a long message, and once while it writes.
   for (const [what, prompt, when] of [
     ["reading", "The quick brown fox jumps over the lazy dog. ".repeat(40), 'said === ""'],
     ["writing", "Tell me a story.", 'said.length > 20'],
@@ -221,7 +223,10 @@ async function smollm2(page, gpt, file, look) {
   }
 }
 
-/** All of them. `look` takes pictures; `large` is a file of SmolLM2-135M-Instruct, or none. */
+/**
+ * Runs all these checks. `look` takes pictures. `large` is a file of SmolLM2-135M-Instruct, or
+ * undefined.
+ */
 export async function models(browser, address, { gpt, site, large, look }) {
   const folder = await mkdtemp(join(tmpdir(), "gpt-web-models-"));
   const bard = await readFile(join(site, "bard.gguf"));

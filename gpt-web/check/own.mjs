@@ -6,7 +6,7 @@ import { Chromium } from "./chromium.mjs";
 import { check, failed } from "./common.mjs";
 import { serve } from "./serve.mjs";
 
-/** Characters that Bard writes within its context. */
+/** The number of characters that the page must write. Bard's context has room for more. */
 const LEAST = 100;
 
 const { server, address } = await serve(argv[2]);

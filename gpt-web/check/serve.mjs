@@ -1,5 +1,5 @@
-// A server of files for this machine: `node serve.mjs FOLDER [PORT]`. It sends no header beyond
-// what any host of static files sends, so what works here works there.
+// A file server for this machine: `node serve.mjs FOLDER [PORT]`. It sends only the headers that
+// any host of static files sends, so a page that works here works there.
 
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";

@@ -1,12 +1,12 @@
-// A download that goes on after a cut. The bytes go to a `sink` with `append(bytes)`, `clear()` and
-// `check(sum)`, so nothing but the sink holds them.
+// A download that resumes where a connection ended early. The bytes go to a `sink` with
+// `append(bytes)`, `clear()` and `check(sum)`, so nothing but the sink holds them.
 
-/** Connections in a row that bring nothing. */
+/** The number of connections in a row without any bytes after which the download fails. */
 const TRIES = 5;
-/** The pause after the first of them, in milliseconds; it doubles. */
+/** Milliseconds before the next connection. Doubles after each further one without any bytes. */
 const PAUSE = 400;
 
-/** The connection ended early, and `run` goes on where it ended. */
+/** The error of a connection that failed or ended early. `run` resumes where it ended. */
 export class Cut extends Error {}
 
 export class Download {
@@ -22,8 +22,8 @@ export class Download {
   }
 
   /**
-   * Downloads to the end. `open(size)` makes the sink. Throws `Cut` after several cuts without a
-   * byte between them, and other errors if going on has no use.
+   * Downloads to the end. `open(size)` makes the sink. Throws `Cut` after `TRIES` connections in a
+   * row without any bytes, and other errors if another connection would not help.
    */
   async run(open, signal, progress) {
     for (let tries = 0; ;) {
@@ -53,7 +53,7 @@ export class Download {
       throw new Cut(`the server cannot be reached, or does not allow this page (${error.message})`);
     });
     const { status } = response;
-    // The range begins beyond the end of a file that has changed.
+    // The file has changed, and the range begins beyond its end.
     if (status === 416) {
       this.#restart();
       throw new Cut("the file has changed on the server");
@@ -66,7 +66,7 @@ export class Download {
     const changed = about.tag !== this.#tag || (about.size ?? this.size) !== this.size;
     if (this.received > 0 && (about.start !== this.received || changed)) {
       this.#restart();
-      // A part of another file is of no use; a whole one is.
+      // A response with the whole of the changed file can be used; one with a part cannot.
       if (about.start !== 0) {
         await response.body.cancel();
         throw new Cut("the file has changed on the server");
@@ -92,7 +92,7 @@ export class Download {
     }
     if (this.size !== null && this.received < this.size) throw this.#cut();
     if (this.size !== null && this.received > this.size) {
-      throw new Error(`the server sent ${this.received} bytes in place of ${this.size}`);
+      throw new Error(`the server sent ${this.received} bytes instead of ${this.size}`);
     }
   }
 
@@ -109,14 +109,14 @@ export class Download {
   }
 }
 
-/** What a response says of its file. Servers elsewhere may hide all but the length. */
+/** Describes the file of a response. A server of another origin may hide all but its length. */
 function describe(response, received) {
   const { status, headers } = response;
   const range = /^bytes (\d+)-\d+\/(\d+|\*)$/.exec(headers.get("content-range") ?? "");
   const start = status === 206 ? Number(range?.[1] ?? received) : 0;
-  // The length is that of the packed bytes if they are packed.
-  const packed = headers.has("content-encoding");
-  const length = packed ? null : headers.get("content-length");
+  // The length of compressed content is not that of the file.
+  const compressed = headers.has("content-encoding");
+  const length = compressed ? null : headers.get("content-length");
   const rest = length === null ? null : start + Number(length);
   const size = range && range[2] !== "*" ? Number(range[2]) : rest;
   return { start, size, tag: headers.get("etag"), sum: sumOf(headers) };
@@ -128,7 +128,7 @@ function sumOf(headers) {
     const found = /sha-256=:?([A-Za-z0-9+/]{43}=)/i.exec(headers.get(name) ?? "");
     if (found) return Array.from(atob(found[1]), (c) => hex(c.charCodeAt(0))).join("");
   }
-  // The hub of Hugging Face has it as the tag of a large file.
+  // The Hugging Face hub sends it as the ETag of a large file.
   for (const name of ["x-linked-etag", "etag"]) {
     const found = /^"?([0-9a-f]{64})"?$/.exec(headers.get(name) ?? "");
     if (found) return found[1];

@@ -24,13 +24,13 @@ export async function read(blob, name, signal, progress) {
   }
 }
 
-/** A download, which can go on after a cut, and be kept when it is complete. */
+/** A download that can be resumed after its connection ended, and is kept when it is complete. */
 export class Remote {
   #download;
   #memory;
   #file = null;
 
-  /** `memory` is the program's. */
+  /** `memory` is the memory of the WebAssembly program. */
   constructor(url, memory) {
     const { pathname, hostname } = new URL(url);
     this.name = decodeURIComponent(pathname.split("/").pop()) || hostname;
@@ -38,7 +38,10 @@ export class Remote {
     this.#memory = memory;
   }
 
-  /** Downloads the rest, and returns the file and why it is not kept: a sentence, or null. */
+  /**
+   * Downloads the rest. Returns the file, and a note: a sentence that says why it is not kept, or
+   * null.
+   */
   async finish(signal, progress) {
     const open = (size) => {
       this.#file = new ModelFile(this.name, size ?? 0);
@@ -56,7 +59,7 @@ export class Remote {
     return { file, note };
   }
 
-  /** Frees what there is of it. */
+  /** Frees the bytes that were downloaded. */
   drop() {
     this.#file?.free();
     this.#file = null;
@@ -73,7 +76,8 @@ export class Remote {
     if (sum === null || !globalThis.crypto?.subtle) return;
     const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", this.#bytes()));
     if (Array.from(digest, hex).join("") !== sum) {
-      throw new Error(`${this.name} was damaged on its way: its SHA-256 is not the server's`);
+      throw new Error(`${this.name} was damaged during the download: its SHA-256 differs from the `
+        + "server's");
     }
   }
 }

@@ -3,7 +3,7 @@
 const $ = (id) => document.getElementById(id);
 const megabytes = (bytes) => `${(bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0)} MB`;
 
-/** Makes the controls work. `post` sends a message to the worker; returns handlers of its own. */
+/** Makes the controls work. `post` sends a message to the worker. Returns handlers of messages. */
 export function models(post) {
   const [fileInput, url, download, transfer, bar, resume, status, kept] =
     ["file", "url", "download", "transfer", "bar", "resume", "model-status", "kept"].map($);
@@ -18,7 +18,7 @@ export function models(post) {
     post(message);
   }
 
-  function rest() {
+  function hideTransfer() {
     transfer.hidden = true;
     resume.hidden = true;
   }
@@ -29,10 +29,10 @@ export function models(post) {
 
   fileInput.addEventListener("change", () => {
     open(fileInput.files[0]);
-    // The same file can be chosen again.
+    // Otherwise choosing the same file again would not be a change.
     fileInput.value = "";
   });
-  /** Shows that the server was asked; the bar has no value before it answers. */
+  /** Shows that the page is connecting. The bar has no value until the server answers. */
   function connect(message) {
     begin(message);
     $("transfer-label").textContent = "Connecting";
@@ -50,7 +50,7 @@ export function models(post) {
   });
   $("cancel").addEventListener("click", () => {
     post({ type: "cancel" });
-    rest();
+    hideTransfer();
     say("Cancelled.");
     url.focus();
   });
@@ -93,7 +93,7 @@ export function models(post) {
       button("Open", name, () => begin({ type: "kept", name })),
       button("Delete", name, () => {
         post({ type: "remove", name });
-        // The button goes with its line.
+        // The button disappears with its line, so another control gets the focus.
         fileInput.focus();
       }),
     );
@@ -112,17 +112,18 @@ export function models(post) {
       else bar.value = done / total;
     },
     loading({ name }) {
-      rest();
+      hideTransfer();
       say(`Loading ${name}`);
     },
     opened({ name, note }) {
-      rest();
+      hideTransfer();
       say(`${name} is open.${note === null ? "" : ` ${note}`}`);
     },
     unopened({ message, cut = false }) {
-      rest();
+      hideTransfer();
       resume.hidden = !cut;
-      say(cut ? `${message} The part that is here stays until the page is closed.` : message);
+      const rest = "The part that was downloaded is kept until the page is closed.";
+      say(cut ? `${message} ${rest}` : message);
     },
     removed({ name }) {
       say(`${name} was deleted.`);

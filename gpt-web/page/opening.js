@@ -1,5 +1,5 @@
-// Opens models: files of the user's, files that are kept, and those of servers. One at a time; a
-// newer one takes the place of the one that is being read.
+// Opens models: from the user's disk, from the store, and from servers. It reads one file at a
+// time; a newer request replaces the one in progress.
 
 import { Cut } from "./download.js";
 import { Remote, read } from "./files.js";
@@ -12,10 +12,10 @@ export class Opening {
   #memory;
   #worker;
   #control = null;
-  /** A download that is in progress, or was cut. */
+  /** The download that is in progress, or whose connection ended early. */
   #remote = null;
 
-  /** `memory` is the program's; `worker` has `post`, `load`, `fail` and `sentence`. */
+  /** `memory` is the program's memory; `worker` has `post`, `load`, `fail` and `sentence`. */
   constructor(memory, worker) {
     this.#memory = memory;
     this.#worker = worker;
@@ -38,7 +38,7 @@ export class Opening {
     return this.resume();
   }
 
-  /** Begins the download, or goes on after a cut. */
+  /** Begins the download, or resumes it where its connection ended. */
   resume() {
     const remote = this.#remote;
     if (remote === null) return null;
@@ -71,7 +71,7 @@ export class Opening {
     this.#worker.post("kept", { files: await store.list().catch(() => []) });
   }
 
-  /** Reads a file by `find`, and loads its model. `remote` is the download that `find` runs. */
+  /** Gets a file from `find`, and loads its model. `remote` is the download that `find` runs. */
   async #run(name, find, remote = null) {
     const { post, load, fail, sentence } = this.#worker;
     if (this.#remote !== remote) this.cancel();

@@ -1,5 +1,5 @@
-// The page: a form, the text, and what is known about the device. The model runs in `worker.js`;
-// here messages become text. Text is added once a frame, so no task of the page is long.
+// The page: a form, the text, and facts about the device. The model runs in `worker.js`, whose
+// messages are shown here. Text is added once a frame, so no task of the page is long.
 
 import { models } from "./models.js";
 
@@ -10,9 +10,9 @@ const status = $("status");
 
 const worker = new Worker("worker.js", { type: "module" });
 
-/** The text that is being written, by its number; messages about earlier ones are dropped. */
+/** The number of the text that is being written. Messages about earlier texts are ignored. */
 let current = 0;
-/** The element that it is written to. */
+/** The element that the text is written to. */
 let written = $("written");
 /** Text that came since the last frame. */
 let waiting = "";
@@ -28,7 +28,7 @@ function say(sentence, failed = false) {
   status.classList.toggle("failed", failed);
 }
 
-/** Enables what can be done now. */
+/** Enables the controls that can be used in `state`. */
 function show(state) {
   const writing = state === "writing";
   writeButton.disabled = state === "loading" || state === "failed" || writing;
@@ -100,15 +100,17 @@ function end(sentence, failed = false) {
   show("idle");
 }
 
-/** The status line for each way that a text can end. */
+const counted = (n) => `${n} ${n === 1 ? "token" : "tokens"}`;
+
+/** The status line for each way that a text of `n` tokens can end. */
 const ENDS = {
-  end: (n) => `Done: ${n} tokens, then the model ended the text`,
-  length: (n) => `Done: ${n} tokens`,
-  full: (n) => `Done: ${n} tokens; prompt and text fill the model's context`,
-  stopped: (n) => `Stopped after ${n} tokens`,
+  end: (n) => `Done: ${counted(n)}, then the model ended the text`,
+  length: (n) => `Done: ${counted(n)}`,
+  full: (n) => `Done: ${counted(n)}; prompt and text fill the model's context`,
+  stopped: (n) => `Stopped after ${counted(n)}`,
 };
 
-/** Changes the form to what the model of `opened` can do. */
+/** Adapts the form to a model that was opened. */
 function arrange({ name, chat, context }) {
   chats = chat;
   current += 1;
@@ -144,7 +146,7 @@ const HANDLERS = {
   },
   loading(message) {
     panel.loading(message);
-    // The end of a text in progress is of no interest.
+    // Messages about a text in progress are ignored from here on.
     current += 1;
     say("");
     show("loading");
@@ -167,7 +169,7 @@ const HANDLERS = {
     const old = dropped > 0 ? `; the oldest ${dropped} messages no longer fit` : "";
     end(ENDS[why](tokens) + old);
   },
-  // The form can be changed and sent again.
+  // The prompt stays in the form, or returns to it, so it can be changed and sent again.
   refused({ id, message }) {
     if (id !== current) return;
     if (chats) {
@@ -206,7 +208,7 @@ forgetButton.addEventListener("click", () => {
   show("idle");
   $("prompt").focus();
 });
-// Enter writes; with Shift it is a new line.
+// Enter sends the form; Shift+Enter adds a line.
 $("prompt").addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
   event.preventDefault();
@@ -217,6 +219,7 @@ addEventListener("keydown", (event) => {
 });
 
 show("loading");
-// `?device=cpu` and `?device=gpu` choose; otherwise a GPU is used if it computes correctly.
+// `?device=cpu` and `?device=gpu` choose the device. Otherwise a GPU is used if it computes
+// correctly.
 const device = new URLSearchParams(location.search).get("device") ?? "auto";
 worker.postMessage({ type: "open", device });

@@ -1,5 +1,5 @@
-// Models that stay on the device, in the folder of the page's origin that browsers call OPFS.
-// `createWritable` puts a file in its place only when it is closed, so there are no partial ones.
+// Models that stay on the device, in the origin private file system (OPFS) of the browser. What is
+// written through `createWritable` becomes the file only when it is closed, so no file is partial.
 
 const FOLDER = "models";
 /** Bytes that are written at a time. */
@@ -11,18 +11,18 @@ const folder = async () => {
 };
 
 /** Whether the browser can keep files; it cannot on a page without HTTPS. */
-const can = () => Boolean(navigator.storage?.getDirectory)
+const canKeep = () => Boolean(navigator.storage?.getDirectory)
   && typeof FileSystemFileHandle !== "undefined"
   && "createWritable" in FileSystemFileHandle.prototype;
 
 /** Names and sizes of the models. */
 export async function list() {
-  if (!can()) return [];
+  if (!canKeep()) return [];
   const files = [];
   const models = await folder();
   for await (const [name, handle] of models.entries()) {
     const { size } = await handle.getFile();
-    // A name whose file was never closed.
+    // The file was never closed, so it is empty.
     if (size === 0) await models.removeEntry(name).catch(() => {});
     else files.push({ name, size });
   }
@@ -35,11 +35,11 @@ export async function open(name) {
 }
 
 /**
- * Keeps a file of `size` bytes as `name`; `piece(start, end)` copies some of them. Returns null, or
- * why it is not kept: a sentence.
+ * Keeps a file of `size` bytes as `name`. `piece(start, end)` returns a copy of some of the bytes.
+ * Returns null, or a sentence that says why the file is not kept.
  */
 export async function keep(name, size, piece) {
-  if (!can()) return "This browser cannot keep the model, so the next visit downloads it again.";
+  if (!canKeep()) return "This browser cannot keep models, so the next visit downloads it again.";
   let models = null;
   let out = null;
   try {
@@ -53,8 +53,8 @@ export async function keep(name, size, piece) {
     await out?.abort().catch(() => {});
     await list().catch(() => {});
     if (error.name === "QuotaExceededError") {
-      return `The model is not kept, as the browser has no room for its ${megabytes(size)}; delete `
-        + "another model or free space on the device.";
+      return `The model is not kept, because the browser has no room for its ${megabytes(size)}; `
+        + "delete another model, or free space on the device.";
     }
     return `The model is not kept: ${error.message}. The next visit downloads it again.`;
   }

@@ -1,8 +1,9 @@
 // The worker: loads the program and a model, and writes. A step of a text takes about STEP
 // milliseconds; between two steps the worker handles messages, so Stop waits for one step at most.
 //
-// The CPU engine starts at once. With the device `auto`, a GPU is tested after the first text, and
-// takes over if it computes correctly. `opening.js` opens other models.
+// The CPU engine starts at once, unless the device is `gpu`. With the device `auto`, a GPU is
+// tested after the first text, and replaces the CPU engine if it computes correctly. `opening.js`
+// opens other models.
 
 import init, { ModelFile, Writer } from "./gpt_web.js";
 import { Opening } from "./opening.js";
@@ -14,15 +15,15 @@ const MODEL = "bard.gguf";
 let writer = null;
 /** The number of the text in progress; 0 if there is none. */
 let writing = 0;
-/** Ends when the writer is free: it does one thing at a time. */
+/** Resolves when the writer is free, as it runs one task at a time. */
 let free = Promise.resolve();
-/** Files of other models; null before the program is there. */
+/** Opens other models; null until the program is loaded. */
 let opening = null;
 let device = "auto";
 
 const post = (type, rest = {}) => self.postMessage({ type, ...rest });
 
-/** Resolves after the messages that have arrived. A timer would wait for four milliseconds. */
+/** Resolves when the messages that have arrived are handled. A timer would wait for 4 ms. */
 const turn = (() => {
   const { port1, port2 } = new MessageChannel();
   const waiting = [];
@@ -78,7 +79,7 @@ async function open() {
   });
 }
 
-/** Loads the model of `file` in place of the one that is there. */
+/** Replaces the model with that of `file`. */
 function load(file) {
   writing = 0;
   return after(async () => {
@@ -87,7 +88,7 @@ function load(file) {
   });
 }
 
-/** Runs `task` when those before it are done, failed or not. */
+/** Runs `task` after the tasks before it have ended, whether or not they failed. */
 function after(task) {
   const done = free.then(task);
   free = done.catch(() => {});
@@ -95,7 +96,7 @@ function after(task) {
 }
 
 async function write({ id, prompt, tokens, temperature, seed }) {
-  // A newer text has taken its place before it began.
+  // A newer text has replaced this one before it began.
   if (writing !== id) return;
   let dropped = 0;
   try {

@@ -26,7 +26,7 @@ struct Answer {
     most: usize,
 }
 
-/// What a step added to an answer.
+/// The result of a step.
 pub struct Added {
     pub text: String,
     pub tokens: usize,
@@ -35,10 +35,11 @@ pub struct Added {
 
 impl Chat {
     /// Begins the answer to `message`, of at most `most` tokens. Returns the number of old messages
-    /// that were dropped, as the context is full.
+    /// that were dropped to make room.
     ///
     /// # Errors
-    /// The template refuses the conversation, or the message is too long.
+    /// Fails if a setting of `sampling` is invalid, if the chat template refuses the conversation,
+    /// or if the message is too long.
     pub fn ask(
         &mut self,
         model: &Model<Untyped>,
@@ -70,7 +71,7 @@ impl Chat {
             none => none.insert(model.session().capacity(capacity).open()?),
         };
         let known = prompt.iter().zip(session.tokens()).take_while(|(a, b)| a == b).count();
-        // The last token is run again if the cache holds the whole prompt, for its logits.
+        // If the cache holds the whole prompt, the last token is run again to compute its logits.
         let known = known.min(prompt.len() - 1);
         session.truncate(known);
         self.answer = Some(Answer {
@@ -98,7 +99,7 @@ impl Chat {
             if prompt.len() <= capacity / 4 * 3 || self.messages.len() - first <= 2 {
                 if prompt.len() >= capacity {
                     return Err(Error::Input(format!(
-                        "the message takes {} tokens, and there is room for {capacity}; shorten it",
+                        "the message takes {} tokens, and there is room for {capacity}; shorten the message",
                         prompt.len()
                     )));
                 }
@@ -109,10 +110,10 @@ impl Chat {
         }
     }
 
-    /// Reads a part of the prompt, or writes until `budget` is spent, at least one token.
+    /// Reads some tokens of the prompt, or writes until `budget` is spent, at least one token.
     ///
     /// # Errors
-    /// There is no question, or the device fails. The question is dropped then.
+    /// Fails if no answer was begun, or if the device fails. The message is then dropped.
     pub async fn step(&mut self, budget: Duration) -> Result<Added, Error> {
         let (Some(session), Some(answer)) = (&mut self.session, &mut self.answer) else {
             return Err(Error::Input("no text was started".to_owned()));
@@ -122,7 +123,7 @@ impl Chat {
             Ok(Added { ended: None, .. }) => {}
             Ok(_) => self.end(),
             Err(_) => {
-                // What is in the cache is unknown.
+                // The state of the cache is unknown.
                 (self.session, self.answer) = (None, None);
                 self.messages.pop();
             }
@@ -130,8 +131,8 @@ impl Chat {
         added
     }
 
-    /// Ends the answer, and returns what was held back of it. What there is of it stays in the
-    /// conversation.
+    /// Ends the answer, and returns the characters of it that were held back. The answer so far
+    /// stays in the conversation.
     pub fn stop(&mut self) -> String {
         let Some(answer) = &mut self.answer else {
             return String::new();
@@ -142,7 +143,7 @@ impl Chat {
         rest
     }
 
-    /// Adds the answer to the conversation. A question without one is dropped.
+    /// Adds the answer to the conversation. If it is empty, the message is dropped.
     fn end(&mut self) {
         if let Some(answer) = self.answer.take() {
             match answer.text.trim() {
@@ -173,7 +174,7 @@ impl Answer {
         Ok(Added { text, tokens: self.tokens, ended })
     }
 
-    /// Chooses a token, appends its text to `text`, and runs it.
+    /// Chooses a token, appends its text to `text`, and runs the token unless the answer has ended.
     async fn advance(
         &mut self,
         session: &mut Session,

@@ -2,11 +2,12 @@
 
 use gpt_runtime::{Device, DeviceKind, DeviceOptions, Error, Format, Plan, self_test_async};
 
-/// Opens the device `kind`, and says why it is the one. `auto` is WebGPU if the model's kernels, for
-/// `formats`, compute the same there as on the CPU; drivers and browsers can be wrong silently.
+/// Opens the device `kind`, and returns it with the reason for the choice. `auto` is WebGPU if the
+/// model's kernels for `formats` compute the same there as on the CPU, and otherwise the CPU:
+/// drivers and browsers can be wrong silently.
 ///
 /// # Errors
-/// There is no such device.
+/// Fails if there is no such device.
 pub async fn open(
     kind: &str,
     plan: &'static Plan,
@@ -32,13 +33,16 @@ pub async fn open(
     }
 }
 
-/// Why a GPU is not used: how its test failed.
+/// Tests a GPU. Returns why it is not used, or none if it passes.
 async fn wrong(gpu: &Device, plan: &'static Plan, formats: &[Format]) -> Option<String> {
     let name = gpu.name();
     match self_test_async(plan, gpu, formats).await {
         Err(error) => Some(format!("the self-test of {name} failed: {error}")),
         Ok(test) => test.first_off().map(|off| {
-            format!("{name} is wrong: the step {} has an error of {:.0e}", off.step, off.error)
+            format!(
+                "{name} computes wrong results: the step {} has an error of {:.0e}",
+                off.step, off.error
+            )
         }),
     }
 }

@@ -16,7 +16,7 @@ impl ModelFile {
     /// An empty file called `name`, with room for `size` bytes.
     ///
     /// # Errors
-    /// There is no memory for it.
+    /// Fails if there is no memory for it.
     #[wasm_bindgen(constructor)]
     pub fn new(name: String, size: f64) -> Result<ModelFile, JsError> {
         let mut file = ModelFile { name, bytes: Vec::new() };
@@ -27,10 +27,10 @@ impl ModelFile {
     /// Adds bytes at the end.
     ///
     /// # Errors
-    /// There is no memory for them.
+    /// Fails if there is no memory for them.
     pub fn append(&mut self, piece: &[u8]) -> Result<(), JsError> {
         if self.bytes.capacity() - self.bytes.len() < piece.len() {
-            // Of unknown size: it grows by half, so that few copies are made.
+            // The size was unknown. Growing by half keeps the number of copies small.
             self.reserve(piece.len().max(self.bytes.len() / 2))?;
         }
         self.bytes.extend_from_slice(piece);
@@ -47,7 +47,7 @@ impl ModelFile {
         self.bytes.len()
     }
 
-    /// Where the bytes begin in the program's memory.
+    /// The address of the first byte in the program's memory.
     pub fn address(&self) -> usize {
         self.bytes.as_ptr() as usize
     }
@@ -62,7 +62,7 @@ impl ModelFile {
     fn reserve(&mut self, more: usize) -> Result<(), Error> {
         self.bytes.try_reserve_exact(more).map_err(|_| {
             let (name, size) = (&self.name, (self.bytes.len() + more) >> 20);
-            Error::Input(format!("there is no memory for {name} of {size} MiB"))
+            Error::Input(format!("there is no memory for the {size} MiB of {name}"))
         })
     }
 }

@@ -5,8 +5,8 @@
 //! messages between two steps. `page/` has the page and its worker, plain JavaScript modules;
 //! `.ci/web` builds all of it, serves it, and checks it in Chromium.
 //!
-//! It is empty on targets other than WebAssembly, so that building the workspace costs no more for
-//! it.
+//! The crate is empty on targets other than WebAssembly, so it adds nothing to a build of the
+//! workspace.
 
 #![cfg(target_family = "wasm")]
 

@@ -1,5 +1,5 @@
-//! The models of the page: Bard, which the macro compiles with the program, and that of any other
-//! file, which the macro's compiler compiles when the file is opened.
+//! The models of the page: Bard, which the macro compiles with the program, and others, which the
+//! macro's compiler compiles when their files are opened.
 
 use std::cell::RefCell;
 
@@ -27,24 +27,26 @@ pub struct Found {
 
 thread_local! {
     /// The plans that were compiled. A plan lives as long as the program, so a model that is opened
-    /// again takes the one that is there.
+    /// again uses the same plan.
     static COMPILED: RefCell<Vec<&'static Plan>> = const { RefCell::new(Vec::new()) };
 }
 
 /// The model of the GGUF file called `name`.
 ///
 /// # Errors
-/// The bytes are no such file, or its model cannot be compiled.
+/// Fails if `gguf` is not a GGUF file, or if its model cannot be compiled or cannot write.
 pub fn find(name: &str, gguf: &[u8]) -> Result<Found, Error> {
     let Described { spec, formats } = weights::describe_bytes(name, gguf)?;
-    // A file says nothing of dropout, which is for training.
+    // Dropout is for training, and is not read from files.
     let same = |plan: &Plan| {
         let mut spec = spec.clone();
         spec.dropout = plan.spec.dropout;
         plan.spec == spec
     };
     if !spec.is_causal() {
-        return Err(Error::Input(format!("{name} has a model that reads texts and writes none")));
+        return Err(Error::Input(format!(
+            "the model in {name} is an encoder: it reads texts and cannot write"
+        )));
     }
     if same(Bard::plan()) {
         return Ok(Found { plan: Bard::plan(), formats });

@@ -1,26 +1,29 @@
-//! Reads a prompt in parts, so that Stop does not wait for a long one.
+//! Reads a prompt some tokens at a time, so that Stop does not wait for a long prompt.
 
 use std::time::Duration;
 
 use gpt_runtime::{Error, Session};
 use web_time::Instant;
 
-/// Tokens of the first part. The next ones follow the time that it takes.
+/// Tokens that are read first. How many are read next depends on the time that this takes.
 const FIRST: usize = 4;
-/// A part takes about this time at most. Larger ones read the weights less often.
-const PART: Duration = Duration::from_millis(60);
+/// The most time, roughly, to read some tokens before a message is handled. Reading more tokens at
+/// a time reads the weights less often.
+const LONGEST: Duration = Duration::from_millis(60);
 
-/// Tokens of a prompt, of which some are in a session already.
+/// A prompt of which a session may have the first tokens already.
 pub struct Reader {
     ids: Vec<u32>,
+    /// The number of tokens that the session has.
     at: usize,
-    part: usize,
+    /// The number of tokens to read next.
+    next: usize,
 }
 
 impl Reader {
-    /// The tokens `ids`, of which the session has `known`.
+    /// The prompt `ids`, of which the session has the first `known` tokens.
     pub fn new(ids: Vec<u32>, known: usize) -> Reader {
-        Reader { ids, at: known, part: FIRST }
+        Reader { ids, at: known, next: FIRST }
     }
 
     /// The tokens that the session does not have yet.
@@ -28,25 +31,25 @@ impl Reader {
         &self.ids[self.at..]
     }
 
-    /// Appends a part to `session`, unless at most `keep` tokens are left. Returns whether that is
-    /// so then.
+    /// Appends the next tokens to `session`, but leaves the last `keep`. Returns whether only these
+    /// are left.
     ///
     /// # Errors
-    /// As [`Session::push_async`].
+    /// See [`Session::push_async`].
     pub async fn read(&mut self, session: &mut Session, keep: usize) -> Result<bool, Error> {
         let left = self.rest().len().saturating_sub(keep);
         if left == 0 {
             return Ok(true);
         }
         let start = Instant::now();
-        let count = self.part.min(left);
+        let count = self.next.min(left);
         session.push_async(&self.rest()[..count]).await?;
         self.at += count;
         let took = start.elapsed();
-        if 2 * took < PART {
-            self.part *= 2;
-        } else if took > PART {
-            self.part = (self.part / 2).max(1);
+        if 2 * took < LONGEST {
+            self.next *= 2;
+        } else if took > LONGEST {
+            self.next = (self.next / 2).max(1);
         }
         Ok(count == left)
     }

@@ -1,7 +1,7 @@
 //! A model that writes: continuations of a text, or answers in a conversation, one at a time.
 //!
-//! Its functions are `async`, because a browser's GPU signals its end by an event. The CPU engine
-//! never yields within one.
+//! The functions that run the model are `async`, because a browser reports by an event that a GPU
+//! is done. With the CPU engine they never yield.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ use crate::file::ModelFile;
 use crate::reader::Reader;
 use crate::{device, models};
 
-/// The most bytes of a session's keys and values. A context may be much longer than a text on a
-/// page.
+/// The most bytes of a session's keys and values. A model's context may be much longer than a text
+/// on a page.
 const CACHE: u64 = 128 << 20;
 
 /// A model on a device, and the text that it writes.
@@ -31,7 +31,7 @@ pub struct Writer {
 /// The text in progress.
 enum Text {
     None,
-    /// A prompt of which the session has a part.
+    /// A prompt that is being read.
     Prompt(Box<Prompt>),
     Continuation(Box<Generation<'static, Untyped>>),
     Answer,
@@ -44,25 +44,26 @@ struct Prompt {
     stop: Stop,
 }
 
-/// What a step wrote.
+/// The result of a step.
 #[wasm_bindgen(getter_with_clone)]
 pub struct Step {
     /// The new text; may be empty.
     pub text: String,
     /// Tokens of the whole text so far, without the prompt.
     pub tokens: usize,
-    /// Why the text ended; none if it goes on.
+    /// Why the text ended; none if it continues.
     pub ended: Option<String>,
 }
 
 #[wasm_bindgen]
 impl Writer {
-    /// Loads a GGUF file, which is freed. `kind` is the device: `cpu`, `gpu`, or `auto` for a GPU
+    /// Loads a GGUF file and frees it. `kind` is the device: `cpu`, `gpu`, or `auto` for a GPU
     /// that passes the test of the model's kernels, otherwise the CPU. `dtype` is a format to
     /// convert the matrices to, such as `f32`.
     ///
     /// # Errors
-    /// The file is damaged or its model unknown, there is no memory for it, or no such device.
+    /// Fails if the file is damaged or its model unknown, if there is no memory for the model, or
+    /// if there is no such device or format.
     pub async fn open(
         file: ModelFile,
         kind: String,
@@ -89,18 +90,18 @@ impl Writer {
         self.model.device().name()
     }
 
-    /// Whether it is a GPU.
+    /// Whether the device is a GPU.
     pub fn is_gpu(&self) -> bool {
         self.model.device().is_gpu()
     }
 
-    /// Why it was chosen.
+    /// Why the device was chosen.
     pub fn reason(&self) -> String {
         self.reason.clone()
     }
 
-    /// Tokens that a prompt and its continuation may have together: the model's context, or as much
-    /// of it as fits the memory for a text.
+    /// The most tokens of a prompt and its continuation together: the model's context, or as much
+    /// of it as fits in the memory that a page uses for a text.
     pub fn context(&self) -> u32 {
         capacity(self.model.plan())
     }
@@ -111,10 +112,11 @@ impl Writer {
     }
 
     /// Begins a text of at most `tokens` new tokens after a prompt. A `temperature` of 0 always
-    /// takes the likeliest. Call [`step`](Self::step) for the text. One in progress is dropped.
+    /// takes the likeliest token. Call [`step`](Self::step) for the text. A text in progress is
+    /// dropped.
     ///
     /// # Errors
-    /// A character that the model does not know, or too long a prompt.
+    /// Fails if the prompt has a character that the model does not know, or is too long.
     pub fn start(
         &mut self,
         prompt: String,
@@ -139,10 +141,10 @@ impl Writer {
     }
 
     /// Begins the answer to a message, of at most `tokens` tokens. Call [`step`](Self::step) for
-    /// it. Returns how many old messages were dropped, as they no longer fit.
+    /// the answer. Returns the number of old messages that were dropped because they no longer fit.
     ///
     /// # Errors
-    /// The model has no template for conversations, or the message is too long.
+    /// Fails if the model has no template for conversations, or if the message is too long.
     pub fn ask(
         &mut self,
         message: String,
@@ -163,10 +165,10 @@ impl Writer {
         self.chat = Chat::default();
     }
 
-    /// Reads a part of the prompt, or writes for about `milliseconds`, at least one token.
+    /// Reads some tokens of the prompt, or writes for about `milliseconds`, at least one token.
     ///
     /// # Errors
-    /// No text was started, or the device fails.
+    /// Fails if no text was started, or if the device fails.
     pub async fn step(&mut self, milliseconds: f64) -> Result<Step, JsError> {
         let budget = Duration::from_secs_f64(milliseconds.clamp(0.0, 1e6) / 1e3);
         let added = self.advance(budget).await?;
@@ -177,7 +179,7 @@ impl Writer {
         Ok(Step { text, tokens, ended: ended.map(|why| reason(why).to_owned()) })
     }
 
-    /// Ends the text, and returns what was held back of it.
+    /// Ends the text in progress, and returns the characters of it that were held back.
     pub fn stop(&mut self) -> String {
         match std::mem::replace(&mut self.text, Text::None) {
             Text::None | Text::Prompt(_) => String::new(),
@@ -186,7 +188,7 @@ impl Writer {
         }
     }
 
-    /// The logits after each token of `text`, a row after the other.
+    /// The logits after each token of `text`, one row after another. The tokens are run one by one.
     ///
     /// # Errors
     /// See [`start`](Self::start).
@@ -200,7 +202,7 @@ impl Writer {
         Ok(rows)
     }
 
-    /// The logits after the last token of `text`, whose tokens are read at once.
+    /// The logits after the last token of `text`. The tokens are run together.
     ///
     /// # Errors
     /// See [`start`](Self::start).
@@ -214,7 +216,7 @@ impl Writer {
 impl Writer {
     async fn advance(&mut self, budget: Duration) -> Result<Added, Error> {
         if let Text::Prompt(prompt) = &mut self.text {
-            // The last token is the generation's.
+            // The generation runs the last token of the prompt itself.
             if !prompt.reader.read(&mut prompt.session, 1).await? {
                 return Ok(Added { text: String::new(), tokens: 0, ended: None });
             }

@@ -2,14 +2,14 @@
 //!
 //! `wgsl/` has a folder for each operation, forward and backward beside each other. Declarations in
 //! WGSL may have any order, so a shader is a concatenation: the header that the compiler generates
-//! for a model (sizes, aliases, an activation), then the files that the kernel names. Code that
-//! varies is in separate files, whose alternatives define the same functions. [`sources`] lists the
-//! files, [`variants`] replaces files by others if an adapter has a feature, and [`linker`] joins a
+//! for a model (constants, an activation), then the files that the kernel names. Code that varies
+//! is in separate files, whose alternatives define the same functions. [`sources`] lists the files,
+//! [`variants`] replaces files by others if an adapter has a feature, and [`linker`] joins a
 //! kernel's files and maps lines of the result back to them.
 //!
-//! `gpt-runtime` depends on it, and there is little reason to use it alone: a file is not a shader
-//! without a model's header. `gpt-codegen` writes that header and decides which files a kernel has;
-//! the command `gpt shaders` writes the linked shaders of a model.
+//! `gpt-runtime` depends on this crate. There is little reason to use it alone: a file is not a
+//! shader without a model's header. `gpt-codegen` writes that header and decides which files a
+//! kernel has; the command `gpt shaders` writes the linked shaders of a model.
 
 #![warn(missing_docs)]
 // A library must not print; the program that uses it decides what to print.

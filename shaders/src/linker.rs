@@ -57,7 +57,7 @@ pub fn locate(kernel: &Kernel, line: usize) -> String {
 
 fn parts(kernel: &Kernel) -> impl Iterator<Item = &'static Source> {
     let find = |name: &&'static str| {
-        source(name).unwrap_or_else(|| panic!("`{}` names no file: `{name}`", kernel.name))
+        source(name).unwrap_or_else(|| panic!("`{}` names the missing file `{name}`", kernel.name))
     };
     kernel.parts.iter().map(find)
 }

@@ -2,7 +2,7 @@
 
 use gpt_plan::Format;
 
-/// A constant with the name of each file: `files::NORM_LAYER` is `norm/layer`.
+/// A constant for each file, with its name: `files::NORM_LAYER` is `norm/layer`.
 pub mod files {
     include!(concat!(env!("OUT_DIR"), "/names.rs"));
 }

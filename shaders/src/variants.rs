@@ -2,8 +2,8 @@
 //!
 //! A kernel is a list of WGSL files. A variant of a file defines the same functions, so it can
 //! replace the file in any kernel. The kernels of a plan are plain ones, which every adapter (a GPU
-//! with its driver) runs; [`variant`] replaces their files according to every row of [`VARIANTS`]
-//! that applies. No other code selects variants.
+//! with its driver) runs, except those of training in f16. [`variant`] replaces their files
+//! according to every row of [`VARIANTS`] that applies. No other code selects variants.
 
 use std::sync::LazyLock;
 

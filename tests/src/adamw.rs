@@ -14,7 +14,7 @@ pub struct Moments {
 }
 
 impl Moments {
-    /// One step with the clipped `gradient`; `decays` for matrices and tables.
+    /// Takes one step with the clipped `gradient`. `decays` is true for matrices and tables.
     pub fn step(&mut self, gradient: &[f64], update: &Update, decays: bool) {
         let number = |x: f32| f64::from(x);
         let (beta1, beta2) = (number(update.beta1), number(update.beta2));
@@ -34,7 +34,7 @@ impl Moments {
     }
 }
 
-/// Three steps, the second of them clipped, then one with a NaN gradient, which must change
+/// Checks three steps, the second of them clipped, then one with a NaN gradient, which must change
 /// nothing.
 #[track_caller]
 pub fn check(name: &str, plan: &Plan, trainer: &mut dyn EngineTrainer, batch: &Batch) {
@@ -52,8 +52,8 @@ pub fn check(name: &str, plan: &Plan, trainer: &mut dyn EngineTrainer, batch: &B
         .collect();
     for step in 1..4 {
         trainer.learn(&batch.sequences(), &learn(true, batch.rows())).unwrap();
-        // The engine's own gradient, which other tests compare: near zero a different sign would be
-        // a whole step.
+        // The engine's own gradient, which other tests compare with the oracle's: near zero, a
+        // gradient of another sign would change the result by a whole step.
         let mut gradients = wide(read(plan, trainer, TensorState::Gradient));
         let square: f64 = gradients.iter().flatten().map(|g| g * g).sum();
         let norm = square.sqrt();
@@ -91,7 +91,7 @@ pub fn check(name: &str, plan: &Plan, trainer: &mut dyn EngineTrainer, batch: &B
     nothing_changes(name, plan, trainer);
 }
 
-/// A NaN gradient is reported and changes nothing.
+/// Asserts that a NaN gradient is reported and changes nothing.
 #[track_caller]
 fn nothing_changes(name: &str, plan: &Plan, trainer: &mut dyn EngineTrainer) {
     let states = [TensorState::Parameter, TensorState::FirstMoment, TensorState::SecondMoment];

@@ -33,7 +33,8 @@ impl Checked {
         Some(Checked { device: Arc::new(device), accesses })
     }
 
-    /// The number of accesses that kernels have, after a check that all stayed in their arrays.
+    /// Asserts that all accesses stayed in their arrays. Returns the number of accesses that
+    /// kernels have.
     #[track_caller]
     pub fn stayed(&self, what: &str) -> usize {
         let reports = self.device.reports().unwrap();
@@ -67,7 +68,7 @@ fn reach_signed_(access: u32, index: i32, length: u32) -> i32 {
 }
 ";
 
-/// An access in the source: the text of its index begins and ends here.
+/// An access in the source, the text of whose index is `start..end`.
 struct Access {
     start: usize,
     end: usize,
@@ -75,7 +76,8 @@ struct Access {
     length: String,
 }
 
-/// The WGSL `text` with every index checked. Describes its accesses in `accesses`.
+/// Returns the WGSL `text` with every index checked that is not a constant, and appends a
+/// description of each access to `accesses`.
 pub fn checked(text: &str, accesses: &mut Vec<String>) -> String {
     let found = find(text);
     let title = text.lines().next().unwrap_or_default();

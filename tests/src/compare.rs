@@ -17,13 +17,13 @@ pub fn nmse(found: &[f32], expected: &[f64]) -> f64 {
     if !error.is_finite() {
         return f64::INFINITY;
     }
-    // Expected values of zero have no norm.
+    // If all expected values are zero, so is their norm.
     if error == 0.0 { 0.0 } else { error / norm.max(f64::MIN_POSITIVE) }
 }
 
-/// [`nmse`] with a lower bound of the norm. Weights of unit gain make values of about one; if a
-/// step's few values cancel, its rounding errors are as large as the summands', so the norm counts
-/// as at least a tenth.
+/// [`nmse`] with a lower bound for the norm. Weights of unit gain make values of about one; if a
+/// step's few values cancel, its rounding errors are as large as the summands', so the root mean
+/// square counts as at least a tenth.
 fn trace_error(found: &[f32], expected: &[f64]) -> f64 {
     let mean = expected.iter().map(|x| x * x).sum::<f64>() / expected.len() as f64;
     nmse(found, expected) * (mean / mean.max(0.01))
@@ -36,7 +36,7 @@ pub fn check_trace(what: &str, found: &[Trace], expected: &Forward, bound: f64) 
     check_trace_from(what, found, expected, 0, bound);
 }
 
-/// [`check_trace`] of an engine that ran only the tokens from `first` on.
+/// Like [`check_trace`], for an engine that ran only the tokens from `first` on.
 #[track_caller]
 pub fn check_trace_from(what: &str, found: &[Trace], expected: &Forward, first: usize, bound: f64) {
     let names = |t: &[(&'static str, u32)]| format!("{t:?}");
@@ -55,7 +55,7 @@ pub fn check_trace_from(what: &str, found: &[Trace], expected: &Forward, first: 
     }
 }
 
-/// A step's name without the number of its kind of layer: `attention` of `attention_2`.
+/// A step's name without the number of its kind of layer: `attention` for `attention_2`.
 fn plain(step: &'static str) -> &'static str {
     match step.rsplit_once('_') {
         Some((name, number)) if number.bytes().all(|b| b.is_ascii_digit()) => name,

@@ -21,14 +21,14 @@ pub struct Fixture {
     /// Logits, or the hidden states of an encoder.
     expected: Vec<f64>,
     is_encoder: bool,
-    /// The mean loss of each next token; none of an encoder.
+    /// The mean loss of the next tokens; none for an encoder without a head.
     pub loss: Option<f64>,
     /// The norm of the gradient of each tensor of the file, and its sum with the weights of
     /// [`weight`].
     pub gradients: BTreeMap<String, [f64; 2]>,
 }
 
-/// The weight of element `i` in the sum of a gradient, as `families.py` has it.
+/// The weight of element `i` in the sum of a gradient, as in `families.py`.
 pub fn weight(i: usize) -> f64 {
     (0.7 * i as f64 + 0.3).cos()
 }
@@ -48,8 +48,8 @@ pub fn of_transformers() -> Vec<Fixture> {
     folders().iter().map(read).collect()
 }
 
-/// Those that llama.cpp's converter writes as GGUF. Some are other models, with logits of their
-/// own.
+/// All models that llama.cpp's converter has written as GGUF. Some are not the models of
+/// [`of_transformers`], and have logits of their own.
 pub fn of_gguf() -> Vec<Fixture> {
     let all = folders().into_iter().filter_map(|folder| {
         let inner = folder.join("gguf");

@@ -6,8 +6,8 @@ use gpt_plan::{Feature, Features};
 use gpt_runtime::__private::gpu::GpuDevice;
 use gpt_runtime::{Device, wgpu};
 
-/// The adapter, opened once, with all variants that are on by default anywhere. Without one a test
-/// prints that it did not run, or fails with `GPT_REQUIRE_GPU=1`.
+/// The adapter, opened once, with all variants that are on by default on any adapter. Without an
+/// adapter, prints that the test did not run, or panics if `GPT_REQUIRE_GPU=1` is set.
 pub fn device() -> Option<Arc<GpuDevice>> {
     static DEVICE: OnceLock<Result<Arc<GpuDevice>, String>> = OnceLock::new();
     let opened = DEVICE.get_or_init(|| {
@@ -67,8 +67,8 @@ pub fn devices() -> Vec<Device> {
     devices
 }
 
-/// The adapter, opened as a program of a user opens it, with no handler of errors. A test can look
-/// at its memory, or destroy it.
+/// The adapter, opened as a user's program would open it, without an error handler. A test can look
+/// at the memory of the wgpu device, or destroy it.
 pub fn own_device() -> Option<(wgpu::Device, Device)> {
     device()?;
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());

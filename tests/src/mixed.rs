@@ -10,7 +10,7 @@ use gpt_runtime::weights::{HostTensor, Weights};
 use crate::oracle::dequantise;
 use crate::unit_gain::UnitGain;
 
-/// Matrices alternate between two formats, and the sources of a fused one as well.
+/// Weights whose matrices alternate between two formats, and so do the sources of a fused matrix.
 pub struct Mixed {
     plan: &'static Plan,
     formats: [Format; 2],

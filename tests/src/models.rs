@@ -1,4 +1,4 @@
-//! The specs of [`specs`](crate::specs), compiled by `gpt_model!`.
+//! The specs of [`specs::odd`](crate::specs::odd), compiled by `gpt_model!`.
 //!
 //! The macro must generate the plan that the library makes at run time, and code that computes the
 //! same values.

@@ -14,7 +14,7 @@ use crate::oracle::{Forward, Gpt};
 use crate::unit_gain::UnitGain;
 use crate::{specs, tokens};
 
-/// An engine, by its function that loads weights.
+/// The function with which an engine loads weights.
 pub type Engine<'a> =
     &'a dyn Fn(&'static Plan, &dyn Weights) -> Result<Box<dyn EngineModel>, Error>;
 
@@ -28,8 +28,8 @@ pub struct Candidate<'a> {
 }
 
 /// Calls `test` with the CPU engine of each instruction set in `isas`; `bound` gives its bound.
-/// Engines have two threads and one in turn: values do not depend on it, and tests already occupy
-/// the cores.
+/// Engines have two threads or one, in turn: values do not depend on the number, and tests already
+/// occupy the cores.
 #[track_caller]
 pub fn with_cpu_engines(
     isas: &[Isa],
@@ -61,8 +61,8 @@ pub fn cpu_bound(format: Format, isa: Isa) -> f64 {
     1e-11 + isa.rounding(format).bound()
 }
 
-/// The instruction sets to test with `format`: the best one, and the best with at least 16 bits of
-/// an input, which has tight bounds.
+/// The instruction sets to test with `format`: the best one, and the best one that keeps at least
+/// 16 bits of an input, which has tight bounds.
 pub fn sets(format: Format) -> Vec<Isa> {
     let all = Isa::available();
     let keeps = |isa: &&Isa| matches!(isa.rounding(format), Rounding::None | Rounding::Integer16);
@@ -72,8 +72,8 @@ pub fn sets(format: Format) -> Vec<Isa> {
     sets
 }
 
-/// Runs prompts of several lengths at once, then the rest token by token, then the second chunk of
-/// a prompt.
+/// Compares whole prompts of several lengths, then the second chunk of a prompt, then decoding
+/// token by token.
 #[track_caller]
 pub fn check(name: &str, spec: &Spec, format: Format, engine: Engine<'_>, bound: f64) {
     check_engines(name, spec, format, &[Candidate { name: "the engine", engine, bound }]);
@@ -87,7 +87,7 @@ pub fn check_engines(name: &str, spec: &Spec, format: Format, engines: &[Candida
     check_weights(&format!("{name} in {}", format.name()), plan, &weights, engines);
 }
 
-/// Like [`check_engines`] with other weights; `name` is the model's in messages.
+/// Like [`check_engines`] with other weights; messages call the model `name`.
 #[track_caller]
 pub fn check_weights(
     name: &str,
@@ -109,7 +109,7 @@ pub fn check_weights(
     }
 }
 
-/// Each of `prompts` is a beginning of the last one, with the oracle's values.
+/// Compares a model on `prompts`, each a prefix of the last one, with the oracle's values.
 #[track_caller]
 fn check_engine(
     name: &str,

@@ -1,4 +1,4 @@
-//! Random specs from the whole space that the macro accepts, small enough for the oracle.
+//! Random specs from most of the space that the macro accepts, small enough for the oracle.
 
 use gpt_plan::{
     Activation, Block, Mask, Mlp, Norm, NormGroups, NormKind, Pattern, Positions, QkNorm, Rope,
@@ -6,7 +6,7 @@ use gpt_plan::{
 };
 use proptest::prelude::*;
 
-/// A strategy for all specs.
+/// A strategy that generates specs.
 pub fn spec() -> impl Strategy<Value = Spec> {
     let sizes = (1..150u32, 1..49u32, 1..4u32, 1..80u32, 1..100u32);
     let attention = (1..4u32, 1..4u32, 1..40u32, 0..40u32);
@@ -58,7 +58,7 @@ pub fn spec() -> impl Strategy<Value = Spec> {
             head_dim,
             norm,
             block,
-            // The norm of a few elements is little more than their signs, which roundings change.
+            // Few elements, normalised, are little more than signs, which rounding changes.
             qk_norm: qk_norm.filter(|_| head_dim >= 8),
             head_dense,
             head_bias,

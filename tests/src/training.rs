@@ -14,7 +14,7 @@ use crate::oracle::Gpt;
 use crate::unit_gain::UnitGain;
 use crate::{adamw, specs, tokens};
 
-/// An engine, by its function that creates a trainer from `weights`.
+/// The function with which an engine creates a trainer from weights.
 pub type Engine<'a> = &'a dyn Fn(
     &'static Plan,
     &dyn Weights,
@@ -29,7 +29,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// `sequences` of `tokens` pseudo-random tokens each, distinct by `seed`.
+    /// `sequences` sequences of `length` pseudo-random tokens each. Another `seed` gives others.
     pub fn new(spec: &Spec, sequences: u32, length: u32, seed: u32) -> Batch {
         let rows = (sequences * length) as usize;
         let inputs = tokens(spec.vocab, rows + seed as usize).split_off(seed as usize);
@@ -124,7 +124,7 @@ pub fn check_tensors(
     assert!(far.is_empty(), "{what}: far off: {}", far.join(", "));
 }
 
-/// Asserts that the values of two trainers are equal to the bit.
+/// Asserts that the values of two trainers are equal bit for bit.
 #[track_caller]
 pub fn check_same(what: &str, plan: &Plan, a: &[Vec<f32>], b: &[Vec<f32>]) {
     let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
@@ -133,9 +133,9 @@ pub fn check_same(what: &str, plan: &Plan, a: &[Vec<f32>], b: &[Vec<f32>]) {
     }
 }
 
-/// Compares losses and gradients with the oracle: a whole batch, the same batch twice, two batches
-/// of different shapes in one step, and a single token, with activations kept and recomputed. Then
-/// some steps of AdamW.
+/// Compares losses and gradients with the oracle: a whole batch, two batches of different shapes in
+/// one step, and a single token. The whole batch is also run a second time, and with recomputed
+/// activations. Then compares some steps of AdamW.
 #[track_caller]
 pub fn check(name: &str, spec: &Spec, engine: Engine<'_>, bound: f64) {
     let plan = specs::plan(name, spec);
@@ -160,7 +160,7 @@ pub fn check(name: &str, spec: &Spec, engine: Engine<'_>, bound: f64) {
     let what = format!("{name}, the same batch again");
     check_same(&what, plan, &found, &read(plan, &mut *trainer, TensorState::Gradient));
 
-    // A smaller batch first, which leaves stale values in the buffers.
+    // The smaller batch runs first, among stale values of the larger one in the buffers.
     let small = Batch::new(spec, 2, most / 2 + 1, 11);
     let (gradients, losses) = expected(plan, &gpt, &[&small, &whole]);
     let rows = small.rows() + whole.rows();
@@ -193,8 +193,8 @@ pub fn check(name: &str, spec: &Spec, engine: Engine<'_>, bound: f64) {
 /// A spec, and the sequences and tokens of a batch, with a name.
 pub type Shape = (&'static str, Spec, [u32; 2]);
 
-/// Shapes larger than one block: sequences of several key blocks, depths of several parts and more
-/// rows than a tile, logits in chunks.
+/// Shapes larger than one block: sequences of several key blocks, depths that products split, more
+/// rows than a tile, and logits that are computed in several steps.
 pub fn large_shapes() -> [Shape; 4] {
     let mlp = |hidden| Mlp { hidden, ..specs::gpt2().mlp };
     let long = |spec: Spec| Spec { context: 150, ..spec };

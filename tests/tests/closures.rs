@@ -1,5 +1,5 @@
-//! Activations as closures: values and symbolic derivatives of the interpreter, of WGSL on the GPU,
-//! and of generated Rust. `known` compares known activations with f64 at many magnitudes.
+//! Activations as closures: values and symbolic derivatives as the interpreter, WGSL on the GPU and
+//! generated Rust compute them. `known` compares known activations with f64 at many magnitudes.
 //! gpt-codegen's own tests check that a derivative is the slope of its value.
 
 #[path = "closures/known.rs"]
@@ -84,10 +84,10 @@ fn check_generated<M: Gpt>() {
     let device = Device::cpu().unwrap();
     let tokens = tokens(plan.spec.vocab, 20);
     let typed = Model::<M>::from_weights(&weights, &device).unwrap().erase();
-    let walked = Model::from_plan(plan, &weights, &device).unwrap();
+    let interpreted = Model::from_plan(plan, &weights, &device).unwrap();
     let logits = |model: Model| model.session().open().unwrap().push(&tokens).unwrap().to_vec();
-    let walked: Vec<f64> = logits(walked).into_iter().map(f64::from).collect();
-    let error = nmse(&logits(typed), &walked);
+    let interpreted: Vec<f64> = logits(interpreted).into_iter().map(f64::from).collect();
+    let error = nmse(&logits(typed), &interpreted);
     assert!(error < 1e-12, "{}: {error:e}", plan.name);
 }
 

@@ -1,5 +1,5 @@
-//! Two dozen specs compiled by the macro: their plans equal those of the library, and their
-//! compiled activations compute what the plan's formulas do.
+//! The odd specs, compiled by the macro: their plans equal those of the library, and their compiled
+//! activations compute what the plan's formulas do.
 
 use std::sync::Arc;
 
@@ -47,9 +47,9 @@ fn a_compiled_activation_computes_what_its_formula_does() {
             let trace = |model: &dyn EngineModel| {
                 model.session(options).unwrap().trace(&tokens, 0).now().unwrap()
             };
-            let (typed, walked) = (trace(&compiled), trace(&evaluated));
-            assert_eq!(typed.len(), walked.len());
-            for (a, b) in typed.iter().zip(&walked) {
+            let (compiled, evaluated) = (trace(&compiled), trace(&evaluated));
+            assert_eq!(compiled.len(), evaluated.len());
+            for (a, b) in compiled.iter().zip(&evaluated) {
                 let close = a
                     .values
                     .iter()
@@ -112,9 +112,9 @@ fn a_compiled_activation_matches_the_plan() {
             read(plan, &mut trainer, TensorState::Gradient).concat()
         };
         let compiled = gradients(Some(M::activate as fn(&mut [f32], &mut [f32])));
-        let looked_up = gradients(None);
-        let size = looked_up.iter().fold(0.0f32, |most, g| most.max(g.abs()));
-        for (a, b) in compiled.iter().zip(&looked_up) {
+        let evaluated = gradients(None);
+        let size = evaluated.iter().fold(0.0f32, |most, g| most.max(g.abs()));
+        for (a, b) in compiled.iter().zip(&evaluated) {
             assert!((a - b).abs() <= 1e-6 * size, "{name}: {a} is not {b}");
         }
     }

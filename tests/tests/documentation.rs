@@ -1,6 +1,6 @@
-//! The book's reference of keys is the compiler's table. The pages of the READMEs and the book must
-//! fit together: links lead somewhere, WGSL is what the compiler generates, and every Rust block is
-//! tested.
+//! The book's reference of keys is the compiler's table. The pages of the repository and the book
+//! must fit together: links lead to files, WGSL is what the compiler generates, and every Rust
+//! block is tested.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ fn read(path: impl AsRef<Path>) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// Every page in Markdown, relative to the root: in the root, in the crates, and in the book.
+/// The pages in Markdown, relative to the root: in the root, in published crates, and in the book.
 fn pages() -> Vec<PathBuf> {
     let names = [
         "README",
@@ -129,8 +129,8 @@ fn links_lead_to_files() {
     assert!(broken.is_empty(), "{}", broken.join("\n"));
 }
 
-/// Paths in the prose, such as `cpu/ops/matmul` of the runtime. Not those in the table of what
-/// commits have cost, which may have moved since.
+/// Paths in the prose exist, such as `cpu/ops/matmul` of the runtime. Those in the tables of
+/// ARCHITECTURE.md are left out, because files may have moved since the commits that it names.
 #[test]
 fn named_files_exist() {
     let folders = ["", "gpt-runtime/src", "shaders/wgsl", "gpt-cli", "tests", "benches", "docs"];

@@ -57,7 +57,7 @@ fn a_kernel_of_the_small_model() {
     insta::assert_snapshot!(shaders::link(kernel.expect("a kernel for q4")));
 }
 
-/// Every two files that an odd spec has together in a kernel are valid together.
+/// Every pair of files that the kernels of the odd specs have is valid.
 #[test]
 #[ignore = "long; CI runs it"]
 fn every_pair_of_files_is_valid() {
@@ -150,7 +150,7 @@ fn variants_are_other_files() {
     assert!(texture.text.contains(&width));
 }
 
-/// With every set of features, all kernels of two different models are valid.
+/// With every set of features, the variants of all inference kernels of two models are valid.
 #[test]
 fn every_combination_of_variants_is_valid() {
     let all = Feature::ALL.len();
@@ -172,7 +172,7 @@ fn every_combination_of_variants_is_valid() {
     }
 }
 
-/// Every product has a variant in f16, and no other kernel has one.
+/// Every product of training has a twin in f16, and no other kernel has one.
 #[test]
 fn products_have_a_twin_in_f16() {
     let has = |kernel: &gpt_plan::Kernel, file| kernel.parts.contains(&file);
@@ -214,7 +214,8 @@ fn kernels_of_large_models_keep_the_limits() {
     }
 }
 
-/// A pass takes at most five dispatches in each layer and three more.
+/// A pass takes at most five dispatches in each layer and three more, and one more for each norm
+/// that is not a prologue and for a dense layer of the head.
 #[test]
 fn dispatches_are_few() {
     for (name, spec) in gpt_tests::specs::odd() {

@@ -59,7 +59,7 @@ fn samplings() -> Vec<Sampling> {
     ]
 }
 
-/// The bits of a session's next logits.
+/// Pushes two tokens and returns the logits after them.
 fn what_follows(session: &mut Session<Bard>) -> Vec<f32> {
     session.push(&[1]).unwrap();
     session.push(&[40]).unwrap().to_vec()
@@ -92,8 +92,8 @@ fn a_text_equals_sampling_one_by_one() {
     }
 }
 
-/// Natively the functions for browsers block where they would yield: each future is ready at once.
-/// The model comes from bytes.
+/// Outside browsers, the async functions block where they would yield in one, so each future is
+/// ready at once. The model is loaded from bytes.
 #[test]
 fn a_text_is_the_same_by_futures() {
     fn ready<T>(future: impl Future<Output = T>) -> T {
@@ -127,8 +127,8 @@ fn a_text_is_the_same_by_futures() {
     }
 }
 
-/// A text may be abandoned, or end by a token, a string or the context. The session holds the
-/// tokens read and continues from there.
+/// A text may be abandoned, or end with a stop token or a full session. The session holds the
+/// tokens that were read, and can continue from there.
 #[test]
 fn a_text_that_ends_early_leaves_a_valid_session() {
     for device in gpu::devices() {

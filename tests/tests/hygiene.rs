@@ -1,4 +1,4 @@
-//! Generated code in strict and unusual surroundings: it must compile without warnings.
+//! Generated code must compile without warnings in strict and unusual surroundings.
 #![forbid(unsafe_code)]
 #![deny(missing_docs, warnings)]
 

@@ -36,7 +36,7 @@ struct Fixture {
     activate: ActivateWithSlopes,
     weights: Checkpoint,
     batch: Batch,
-    /// The gradients of [`Plan::trained`].
+    /// The gradients of the tensors, in the order of [`Plan::trained`].
     gradients: Vec<Vec<f64>>,
     /// The loss before each step, and after the last.
     losses: Vec<f64>,
@@ -140,7 +140,7 @@ fn tensors(parameters: &mut Parameters) -> Vec<(Vec<f64>, bool)> {
     tensors
 }
 
-/// The files hold gradients in f32, losses and norms in f64.
+/// The bounds differ because the files hold gradients in f32, but losses and norms in f64.
 #[test]
 fn the_oracle_matches_pytorch() {
     for fixture in Fixture::all() {

@@ -60,7 +60,7 @@ fn a_trainer_returns_the_parameters_that_it_was_given() {
     assert_eq!(trainer.get(MLP_UP).unwrap(), up);
     assert_eq!(trainer.get(Gated::MLP_UP.layer(1)).unwrap(), other);
 
-    // A head without weights makes every token equally likely.
+    // A head of zeros makes every token equally likely.
     let batch = Batch::new((0..8).collect(), (1..9).collect(), 8).unwrap();
     assert_ne!(trainer.loss(&batch).unwrap() as f32, 13f32.ln());
     trainer.set(Gated::HEAD, &Matrix::zeros()).unwrap();

@@ -1,4 +1,4 @@
-//! Closures: what cannot be differentiated or written in WGSL.
+//! Closures that cannot be differentiated or written in WGSL, and unknown activations.
 use gpt_runtime::gpt_model;
 
 gpt_model! {

@@ -1,4 +1,4 @@
-//! Sizes that do not fit together, on the token that made it so.
+//! Sizes that do not fit together: the error is at the token that makes them so.
 use gpt_runtime::gpt_model;
 
 gpt_model! {
@@ -14,7 +14,7 @@ gpt_model! {
     pub struct Dropout { dropout: 1.5, ..GPT2_SMALL }
 }
 
-// Code that uses a model with errors gets no further ones.
+// Code that uses a model with errors causes no further errors.
 fn main() {
     let device = gpt_runtime::Device::auto().unwrap();
     let model = EmbedByHeads::init(&device, 1).unwrap();

@@ -1,4 +1,4 @@
-//! Invocations that are no declarations.
+//! Invocations that are not declarations.
 use gpt_runtime::gpt_model;
 
 gpt_model! {

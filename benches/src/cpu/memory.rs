@@ -40,8 +40,9 @@ const WORKING_SET: usize = 96 << 20;
 pub struct Panels {
     memory: Memory,
     panel_bytes: usize,
-    /// Panels of a matrix, and of all.
+    /// Panels of one matrix.
     each: usize,
+    /// Panels of all matrices.
     all: usize,
 }
 

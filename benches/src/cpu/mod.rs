@@ -27,7 +27,8 @@ pub struct Model {
 }
 
 impl Model {
-    /// With a cache that is filled up to `capacity`, for at most `chunk` tokens at a time.
+    /// Creates a model whose cache is filled up to `capacity`, for passes of at most `chunk`
+    /// tokens.
     pub fn new(plan: &'static Plan, format: Format, capacity: u32, chunk: u32) -> Model {
         let device = Arc::new(CpuDevice::new(None).expect("the CPU engine starts"));
         let options =
@@ -35,7 +36,8 @@ impl Model {
         let weights = Filled::new(plan, format);
         let steps = Steps::new(&device, plan, &weights, options).expect("weights that fit");
         let mut model = Model { plan, steps, tokens: tokens(plan.spec.vocab, chunk as usize) };
-        // Each step reads the outputs of another.
+        // Every step but the head runs once, because steps read the outputs of others. `qkv` runs
+        // at every position to fill the cache.
         let steps: Vec<&str> = plan.steps().map(|(_, step)| &*step.name).collect();
         for position in (0..capacity).step_by(chunk as usize) {
             let rows = chunk.min(capacity - position);
@@ -48,8 +50,8 @@ impl Model {
         model
     }
 
-    /// The step called `name` for `rows` rows from `position` on; each call runs the next layer's,
-    /// as a token does.
+    /// Returns a function that runs the step called `name` on `rows` rows from `position` on. Each
+    /// call runs the step of the next layer, as a pass does.
     pub fn step(&mut self, name: &str, rows: u32, position: u32) -> impl FnMut() + '_ {
         let walk = self.plan.steps().enumerate();
         let indices: Vec<usize> =

@@ -78,8 +78,8 @@ pub fn integer_row<const BLOCKS: usize>(format: Format, rows: usize) -> Forms<'s
     })
 }
 
-/// Whether this processor multiplies pairs of `format`: a prompt's product of them has one form
-/// only.
+/// Whether this processor multiplies weights of `format` in pairs. A prompt's product of pairs has
+/// only one form.
 pub fn pairs(format: Format) -> bool {
     best().1.group(format) == 2
 }
@@ -103,7 +103,7 @@ pub fn many<const DEPTH: usize, const REST: usize>(format: Format, rows: usize) 
                     let depth = NEAR.min(DEPTH - start);
                     let part = &panel[format.row_bytes(start) * PANEL..];
                     let part = &part[..format.row_bytes(depth) * PANEL];
-                    // The engine converts other formats to f32 before the rows pass.
+                    // The engine converts other formats to f32 before it multiplies the rows.
                     let part = if format == Format::F32 {
                         bytemuck::cast_slice(part)
                     } else {
@@ -113,7 +113,7 @@ pub fn many<const DEPTH: usize, const REST: usize>(format: Format, rows: usize) 
                     let (x, add) = (&x.floats()[start..], start > 0);
                     if !literal {
                         let x = Strided { data: x, stride: DEPTH };
-                        of_rows(kernels, black_box(ROWS), depth, x, part, tile, add);
+                        product_of_rows(kernels, black_box(ROWS), depth, x, part, tile, add);
                     } else if depth == NEAR {
                         const_sizes::product::<ROWS, NEAR, DEPTH, 1, PANEL, PANEL>(
                             isa, x, part, tile, add,
@@ -131,7 +131,7 @@ pub fn many<const DEPTH: usize, const REST: usize>(format: Format, rows: usize) 
     })
 }
 
-fn of_rows(
+fn product_of_rows(
     kernels: &Kernels,
     rows: usize,
     depth: usize,
@@ -190,9 +190,9 @@ pub fn integer_many<const BLOCKS: usize, const REST: usize>(
     })
 }
 
-/// Attention's two products for `ROWS` queries of a head, `WIDTH` apart, and `KEYS` keys: scores,
-/// then the weighted sum of values. Heads are 64 wide. (The only size of the softmax between them
-/// is the number of keys, which changes with every token.)
+/// Attention's two products for `ROWS` queries of a head, `WIDTH` apart, and `blocks` blocks of 128
+/// keys: scores, then the weighted sum of values. Heads are 64 wide. (The softmax between the
+/// products is left out: its only size is the number of keys, which changes with every token.)
 pub fn attention<const ROWS: usize, const WIDTH: usize>(blocks: usize) -> Forms<'static> {
     const HEAD: usize = 64;
     const KEYS: usize = 128;
@@ -252,8 +252,9 @@ pub fn attention<const ROWS: usize, const WIDTH: usize>(blocks: usize) -> Forms<
     })
 }
 
-/// The gradient of weights: columns of `ROWS` rows of the outputs' gradients, `WIDTH` apart, times
-/// as many rows of 32 inputs, for all of `WIDTH` and `COLUMNS` inputs.
+/// The gradient of a matrix with `WIDTH` outputs and `COLUMNS` inputs, over 128 rows. Each product
+/// computes the gradient for 32 outputs and 32 inputs, from the columns of the outputs' gradients
+/// and the rows of inputs.
 pub fn gradient<const WIDTH: usize, const COLUMNS: usize>() -> Forms<'static> {
     /// Rows of one product, as many as in the engine.
     const ROWS: usize = 128;

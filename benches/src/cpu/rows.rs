@@ -37,7 +37,7 @@ pub fn layer_norm<const WIDTH: usize>(rows: usize) -> Forms<'static> {
     })
 }
 
-/// GELU's tanh approximation of `rows` rows, in place, repeatedly.
+/// The tanh approximation of GELU on `rows` rows, each copied and then changed in place.
 pub fn gelu_tanh<const WIDTH: usize>(rows: usize) -> Forms<'static> {
     let isa = black_box(Isa::available()[0]);
     let kernels = isa.kernels().expect("an available set");

@@ -3,9 +3,9 @@
 //! It is derived from the kernel itself, so that the two cannot drift apart: a constant of the
 //! header that describes the model becomes a field of a uniform, which the files read. Constants of
 //! the tile (invocations, rows and features of a workgroup, its memory) stay literal, as in any
-//! library: tiles are chosen when a kernel is written. Sizes that WGSL needs at compile time
-//! (lengths of arrays, initializers of constants) are replaced by their values there and read
-//! everywhere else.
+//! library: tiles are chosen when a kernel is written. Where WGSL needs a size at compile time
+//! (lengths of arrays, initializers of constants), the size is replaced by its value; everywhere
+//! else it is read from the uniform.
 
 use gpt_runtime::__private::plan::Kernel;
 
@@ -83,7 +83,7 @@ const MODEL: &[&str] = &[
     "X_STRIDE",
 ];
 
-/// The binding of the sizes in group 0; no kernel has it.
+/// The binding of the sizes in group 0; no kernel uses this number.
 pub const BINDING: u32 = 15;
 
 /// A shader with its sizes in a uniform, and the content of the uniform.
@@ -100,7 +100,7 @@ struct Constant<'a> {
 }
 
 impl<'a> Constant<'a> {
-    /// `const NAME: u32 = 768u; // what it is`
+    /// Parses `const NAME: u32 = 768u; // what it is`.
     fn parse(line: &'a str) -> Option<Constant<'a>> {
         let (name, rest) = line.strip_prefix("const ")?.split_once(": ")?;
         let (kind, rest) = rest.split_once(" = ")?;
@@ -122,7 +122,7 @@ impl<'a> Constant<'a> {
 /// The dynamic form of `kernel`.
 ///
 /// # Errors
-/// A constant is in neither list, [`TILE`] or [`MODEL`].
+/// Fails if a constant that is not a `bool` is in neither [`TILE`] nor [`MODEL`].
 pub fn dynamic(kernel: &Kernel) -> Result<Dynamic, String> {
     let constants: Vec<_> = kernel.generated().filter_map(Constant::parse).collect();
     let has = |name| constants.iter().any(|c| c.name == name);

@@ -12,7 +12,7 @@ use crate::versus::{Form, Forms};
 const CLOSE: f32 = 1e-4;
 
 impl Gpu {
-    /// A kernel, its dynamic form, and the kernel again.
+    /// Creates the specialised form of a kernel, its dynamic form, and the specialised form again.
     ///
     /// # Panics
     /// If the outputs of the two forms differ.
@@ -42,14 +42,14 @@ impl Gpu {
             });
             if let Some(at) = wrong {
                 panic!(
-                    "{name}: its dynamic form wrote {} to {what}[{at}], and not {}",
+                    "{name}: its dynamic form wrote {} to {what}[{at}] instead of {}",
                     other[at], one[at]
                 );
             }
         }
     }
 
-    /// All of a buffer, as f32.
+    /// The content of a whole buffer, as f32.
     fn content(&self, buffer: &Buffer) -> Vec<f32> {
         let back = self.buffer(buffer.size(), BufferUsages::MAP_READ | BufferUsages::COPY_DST);
         let mut encoder = self.device.create_command_encoder(&Default::default());
@@ -68,7 +68,7 @@ mod tests {
     use crate::gpu::{inference, training};
     use crate::{Bard, Nano};
 
-    /// The GPU, if there is one; a failure without one if `GPT_REQUIRE_GPU=1`.
+    /// The GPU, if there is one. Without one, panics if `GPT_REQUIRE_GPU=1` is set.
     fn gpu() -> Option<Gpu> {
         let required = std::env::var("GPT_REQUIRE_GPU").is_ok_and(|v| v != "0" && !v.is_empty());
         match Gpu::open() {

@@ -14,7 +14,8 @@ pub struct Job {
     pub work: Work,
 }
 
-/// The step called `name` for `rows` tokens from `position` on, its matrix in `format`.
+/// The kernel of the step called `name`, with its matrix in `format`, and its inputs for `rows`
+/// tokens from `position` on.
 ///
 /// # Panics
 /// If the plan has no such step.
@@ -69,7 +70,8 @@ fn matrix(plan: &Plan, step: &Step, format: Format, rows: u32) -> Option<(Vec<u6
     Some(((0..layout.parts).map(bytes).collect(), work))
 }
 
-/// The work of attention: one row reads a layer's cache, many rows multiply with half of it.
+/// The work of attention: one row is bound by the bytes of a layer's cache, many rows by their
+/// products with the keys and values that each of them sees.
 pub fn attention(plan: &Plan, rows: u32, position: u32) -> Work {
     let spec = &plan.spec;
     let keys = u64::from(position + rows);

@@ -1,8 +1,8 @@
 //! A kernel with everything that it binds.
 //!
-//! Bindings are read off the shader, as the dynamic form has one more. All buffers of activations
-//! have the size of the largest. Several matrices are used in rotation, as a model's layers are: a
-//! single one would stay in a cache.
+//! Bindings are read off the shader, because the dynamic form has one more. All buffers of
+//! activations have the size of the largest. Several matrices are used in rotation, as a model's
+//! layers are: a single one would stay in a cache.
 
 use gpt_runtime::__private::plan::Kernel;
 use wgpu::naga::valid::{Capabilities, ValidationFlags, Validator};
@@ -20,7 +20,7 @@ use crate::weights::plain;
 
 /// Bytes of all matrices in the rotation: more than a cache holds.
 const ROTATION: u64 = 192 << 20;
-/// Most matrices in the rotation.
+/// The largest number of matrices in the rotation.
 const MOST: u64 = 12;
 
 /// Sizes of a kernel's inputs.
@@ -28,7 +28,7 @@ const MOST: u64 = 12;
 pub struct Sizes {
     /// Uniforms by name.
     pub uniforms: Vec<(&'static str, Vec<u32>)>,
-    /// Bytes of each part of the matrix: `part_0`, ..., or a training kernel's `weights`.
+    /// Bytes of each part of the matrix: `weight_0`, ..., or a training kernel's `weight_matrix`.
     pub parts: Vec<u64>,
     /// Bytes of every other buffer.
     pub bytes: u64,
@@ -52,7 +52,7 @@ pub struct Bound {
     pipeline: ComputePipeline,
     /// Bind groups by matrix of the rotation, then by group.
     rotation: Vec<Vec<(u32, BindGroup)>>,
-    /// The buffers that it writes.
+    /// The buffers that the kernel writes, with their names.
     pub outputs: Vec<(String, Buffer)>,
     groups: [u32; 3],
 }
@@ -63,7 +63,7 @@ impl Bound {
         Bound::new(gpu, &kernel.name, gpt_runtime::__private::shaders::link(kernel), sizes)
     }
 
-    /// Its dynamic form.
+    /// The dynamic form of the kernel.
     pub fn dynamic(gpu: &Gpu, kernel: &Kernel, sizes: &Sizes) -> Bound {
         let form = dynamic::dynamic(kernel).unwrap_or_else(|error| panic!("{error}"));
         let mut sizes = sizes.clone();
@@ -157,7 +157,7 @@ impl Bound {
     }
 }
 
-/// The part of the matrix that a variable is, if it is one.
+/// The index of the part of the matrix that the variable `name` holds, if it holds one.
 fn part_of(name: &str) -> Option<usize> {
     match name {
         "weight_matrix" | "second_weight_matrix" => Some(0),

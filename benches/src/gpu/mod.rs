@@ -44,7 +44,7 @@ impl Gpu {
     /// Opens the adapter that the runtime would open.
     ///
     /// # Errors
-    /// No adapter is found, or the driver refuses.
+    /// Fails if no adapter is found, or if the driver refuses to open it.
     pub fn open() -> Result<Gpu, String> {
         let known = gpt_runtime::adapters();
         let wanted = std::env::var("WGPU_ADAPTER_NAME").unwrap_or_default();
@@ -82,7 +82,7 @@ impl Gpu {
         })
     }
 
-    /// The GPU, if there is one; standard error tells which.
+    /// The GPU, if there is one. Prints on standard error which one it is, or why there is none.
     pub fn if_any() -> Option<Gpu> {
         match Gpu::open() {
             Ok(gpu) => {

@@ -6,7 +6,7 @@ use super::inference::Job;
 use super::kernel::Sizes;
 use crate::versus::Work;
 
-/// Most rows of a vocabulary's matrix in a measurement; no engine takes more at once.
+/// The most rows of a vocabulary's matrix in a measurement; no engine takes more at once.
 const VOCAB: u32 = 8192;
 
 /// A batch.
@@ -21,8 +21,8 @@ impl Shape {
         self.sequences * self.tokens
     }
 
-    /// The uniform `pass_uniform`: gradients are replaced, nothing is dropped.
-    fn run(&self) -> (&'static str, Vec<u32>) {
+    /// The uniform `pass_uniform`: gradients replace the previous ones, and nothing is dropped.
+    fn pass_uniform(&self) -> (&'static str, Vec<u32>) {
         let one = 1f32.to_bits();
         ("pass_uniform", vec![self.tokens, self.rows(), 0, 1, one, 0, 0, one])
     }
@@ -50,7 +50,7 @@ pub fn step(plan: &'static Plan, name: &str, number: usize, shape: Shape) -> Job
         }
         None => (0, 0, 0),
     };
-    // A workgroup makes both features of a gated pair.
+    // A workgroup computes both features of a gated pair.
     let (rows_of_slice, second) = if gated { (slice / 2, slice / 2) } else { (slice, 0) };
     let widest_output = match step.op {
         Op::CrossEntropy { .. } => u64::from(plan.spec.vocab),
@@ -61,7 +61,10 @@ pub fn step(plan: &'static Plan, name: &str, number: usize, shape: Shape) -> Job
     Job {
         kernel,
         sizes: Sizes {
-            uniforms: vec![shape.run(), ("step_uniform", vec![0, rows_of_slice, second, 0, 0])],
+            uniforms: vec![
+                shape.pass_uniform(),
+                ("step_uniform", vec![0, rows_of_slice, second, 0, 0]),
+            ],
             parts: if elements > 0 { vec![4 * elements] } else { Vec::new() },
             bytes: 4 * activations.max(elements),
             vocab: plan.spec.vocab,

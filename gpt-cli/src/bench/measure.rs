@@ -8,8 +8,8 @@ use gpt_runtime::{AdamW, Batch, CacheFormat, Model, Session, Trainer, TrainerSet
 use super::profile::Training;
 use crate::output::Failure;
 
-/// The minimum duration of a training measurement; a step of a small model is too short to time
-/// alone.
+/// The least duration of a training measurement in seconds. A step of a small model is too short to
+/// be timed alone.
 const TRAIN_TIME: f64 = 0.5;
 
 /// Measures inference.
@@ -21,8 +21,8 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Opens a session that fits a prompt of `prefill` tokens, and `decode` tokens after `position`
-    /// others.
+    /// Opens a session with room for a prompt of `prefill` tokens, and for `decode` tokens after
+    /// `position` others.
     pub fn open(
         model: &Model<Untyped>,
         prefill: usize,
@@ -36,7 +36,7 @@ impl Bench {
         Ok(Bench { session: session.open()?, tokens: tokens.collect(), position })
     }
 
-    /// Measures a prompt of `n` tokens with the logits of the last one, in tokens per second.
+    /// Measures a prompt of `n` tokens, with the logits of the last one, in tokens per second.
     pub fn prefill(&mut self, n: usize) -> Result<f64, Failure> {
         self.session.truncate(0);
         let start = Instant::now();
@@ -44,7 +44,7 @@ impl Bench {
         Ok(n as f64 / start.elapsed().as_secs_f64())
     }
 
-    /// Measures decoding `n` tokens from the position, in tokens per second.
+    /// Measures decoding `n` tokens from `self.position` on, in tokens per second.
     pub fn decode(&mut self, n: usize) -> Result<f64, Failure> {
         let (before, rest) = self.tokens.split_at(self.position);
         let held = self.session.tokens().len();
@@ -93,7 +93,7 @@ impl TrainBench {
         Ok(TrainBench { trainer, batch, steps })
     }
 
-    /// Measures some steps, in tokens per second.
+    /// Measures `self.steps` steps, in tokens per second.
     pub fn train(&mut self) -> Result<f64, Failure> {
         let start = Instant::now();
         for _ in 0..self.steps {

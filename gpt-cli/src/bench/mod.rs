@@ -2,7 +2,7 @@
 //! roofline.
 //!
 //! `measure` runs the timed work, `roofline` compares its speed with the peak of the machine,
-//! `profile` times single steps, and `start` the time to the first token.
+//! `profile` times single steps, and `start` measures the time to the first token.
 
 mod measure;
 mod profile;
@@ -160,7 +160,7 @@ pub fn cache_bytes(model: &Model<Untyped>, format: CacheFormat) -> u64 {
     2 * u64::from(spec.kv_width()) * u64::from(spec.layers) * format.bytes() as u64
 }
 
-/// Tokens a second in each repetition.
+/// The results of the repetitions. Speeds are in tokens per second.
 #[derive(Default)]
 struct Measured {
     prefill: Vec<f64>,
@@ -170,8 +170,8 @@ struct Measured {
     profile: Option<Profiles>,
 }
 
-/// Warms up once, then interleaves all measurements, so a slow minute of the machine affects all of
-/// them.
+/// Warms up once, then measures everything in each repetition, so that a slow minute of the machine
+/// affects all measurements.
 fn measure(
     arguments: &Arguments,
     model: &Model<Untyped>,
@@ -190,7 +190,7 @@ fn measure(
     let meter = model.device().meter()?;
     drop(spinner);
     let mut measured = Measured::default();
-    // Drawn between repetitions only, so that it costs no time in them.
+    // The bar is drawn only between repetitions, so it takes no time from them.
     let bar = Bar::new(arguments.reps as u64, "{bar:30} {pos}/{len} repetitions");
     for done in 1..=arguments.reps {
         measured.limits.push(meter.measure());

@@ -1,4 +1,5 @@
-//! `gpt bench --profile`: the time of each step of a pass, summed over layers, with its roofline.
+//! `gpt bench --profile`: the time of each step of a forward pass, summed over layers, with its
+//! roofline; and with `--train` the time of each kernel of a training step.
 //!
 //! A step's roofline is the time to read its bytes or to compute its operations at the measured
 //! peak of the device, whichever is longer.
@@ -14,12 +15,12 @@ use crate::output::{self, Failure};
 pub struct Profiles {
     clock: Clock,
     limits: PeakRates,
-    /// A chunk of a prompt, and the token after it.
+    /// The first chunk of a prompt, and the last token of the prompt.
     passes: [Pass; 2],
     training: Option<Training>,
 }
 
-/// A training step by kernels.
+/// The times in a training step: of each kernel on a GPU, of each step of the plan on a CPU.
 pub struct Training {
     rows: usize,
     parts: Vec<PartTime>,
@@ -42,8 +43,8 @@ struct Step {
     format: Format,
 }
 
-/// Profiles a chunk of `tokens` and the last of them alone, `reps` times each, and takes the median
-/// of each step. `training` is included unchanged.
+/// Profiles the first chunk of `tokens`, and the last token after all others, `reps` times each,
+/// and takes the median of each step. `training` is included unchanged.
 pub fn measure(
     model: &Model<Untyped>,
     tokens: &[u32],
@@ -72,7 +73,7 @@ pub fn measure(
 }
 
 impl Training {
-    /// The median of each kernel over `runs` with batches of `rows` tokens.
+    /// The median time of each kernel over `runs`, with batches of `rows` tokens.
     pub fn of(rows: usize, runs: &[TrainProfile]) -> Training {
         let parts = runs[0].parts.iter().map(|part| {
             let same = |run: &TrainProfile| {
@@ -162,7 +163,7 @@ fn pass(
         steps[at].seconds += seconds;
         steps[at].work += work;
     }
-    // Sampling reads all logits, except for its last step.
+    // Every step of sampling but the last reads all logits.
     for (i, (name, _)) in runs[0].sampling.iter().enumerate() {
         let seconds = runs.iter().map(|run| run.sampling[i].1);
         let read = if i + 1 < runs[0].sampling.len() { 4 * u64::from(plan.spec.vocab) } else { 0 };
@@ -178,7 +179,7 @@ fn pass(
 }
 
 impl Step {
-    /// The roofline in seconds, and its bound.
+    /// The roofline in seconds, and whether memory or arithmetic bounds it.
     fn roofline(&self, limits: &PeakRates) -> (f64, &'static str) {
         let memory = self.work.bytes as f64 / limits.bytes;
         let arithmetic = self.work.flops as f64 / limits.of(self.format);
@@ -206,7 +207,7 @@ impl Step {
             work.flops as f64 / seconds / 1e9,
         );
         let (least, bound) = self.roofline(limits);
-        line.push_str(&format!("  {:5.1} % of {bound}'s roofline", 100.0 * least / seconds));
+        line.push_str(&format!("  {:5.1} % of the {bound} roofline", 100.0 * least / seconds));
         line
     }
 }

@@ -1,7 +1,8 @@
 //! Compares a speed with the measured peak of the machine: bytes read or operations done in a
 //! second.
 //!
-//! The peak of a CPU is measured between the repetitions of the work, on the same threads.
+//! `gpt bench` measures the peak between the repetitions of the work; on a CPU, on the same
+//! threads.
 
 use gpt_runtime::Format;
 use gpt_runtime::profile::PeakRates;
@@ -66,7 +67,7 @@ impl Roofline {
         Roofline { wall, work, reached: work * speed, limit }
     }
 
-    /// Formats it as `25.1 of 27.4 GB/s, 92 %`.
+    /// Formats the roofline as `25.1 of 27.4 GB/s, 92 %`.
     pub fn text(&self) -> String {
         let unit = match self.wall {
             Wall::Memory => "GB/s",
@@ -101,10 +102,10 @@ impl Roofline {
     }
 }
 
-/// The median.
+/// The median of each rate.
 ///
 /// # Panics
-/// If there are no measurements.
+/// Panics if there are no measurements.
 pub fn middle(measured: &[PeakRates]) -> PeakRates {
     let median = |of: fn(&PeakRates) -> f64| Spread::of(measured.iter().map(of).collect()).median;
     PeakRates {

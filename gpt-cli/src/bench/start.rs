@@ -1,4 +1,5 @@
-//! The time from the start of the program to the first token of an answer to a short question.
+//! The time to the first token: opening the device, loading the model, opening a session, and
+//! reading a prompt of one token.
 
 use std::time::{Duration, Instant};
 

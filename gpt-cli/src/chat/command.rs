@@ -1,4 +1,4 @@
-//! Lines that are commands and not messages.
+//! Parses lines that are commands rather than messages.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use crate::output::Failure;
 
 /// The text of `/help`.
 pub const HELP: &str = "\
-/system TEXT  sets the system message; without a text it is removed
+/system TEXT  sets the system message; without TEXT, removes it
 /reset        forgets the conversation and keeps the system message
 /save FILE    writes the conversation as JSON
 /load FILE    continues a saved conversation
@@ -29,7 +29,7 @@ impl Command {
     /// Parses a line. None for a message.
     ///
     /// # Errors
-    /// There is no such command, or its argument is missing.
+    /// Fails if there is no such command, or if its argument is missing.
     pub fn parse(line: &str) -> Result<Option<Command>, Failure> {
         let Some(line) = line.strip_prefix('/') else {
             return Ok(None);
@@ -51,7 +51,7 @@ impl Command {
             "quit" | "exit" | "bye" => Command::Quit,
             _ => {
                 return Err(Failure::Input(format!(
-                    "there is no command /{name}; /help lists them"
+                    "there is no command /{name}; /help lists the commands"
                 )));
             }
         }))

@@ -1,4 +1,4 @@
-//! Messages from a terminal, with line editing and a history, or from a pipe, line by line.
+//! Reads messages from a terminal, with line editing and a history, or line by line from a pipe.
 
 use std::io::{BufRead, ErrorKind, IsTerminal, StdinLock, stderr, stdin, stdout};
 
@@ -8,7 +8,7 @@ use rustyline::{Config, Editor};
 
 use crate::output::Failure;
 
-/// An event of the input.
+/// The result of reading the input.
 pub enum Event {
     /// A message, or a command.
     Message(String),
@@ -23,7 +23,7 @@ pub enum Input {
     /// A terminal. The history lives as long as the program, because a conversation is written to a
     /// file only on demand.
     Terminal(Box<Editor<(), MemHistory>>),
-    /// A pipe, or a terminal whose output is redirected.
+    /// A pipe, or a terminal while standard output is redirected.
     Lines {
         stdin: StdinLock<'static>,
         /// Lines that were read.
@@ -48,7 +48,7 @@ impl Input {
             let prompt = if message.is_empty() { "> " } else { ". " };
             let line = match self.line(prompt)? {
                 Event::Message(line) => line,
-                // The end of the input also ends a message that would go on.
+                // The end of the input also ends a message that would continue.
                 Event::End if !message.is_empty() => break,
                 event => return Ok(event),
             };
@@ -64,7 +64,7 @@ impl Input {
             }
         }
         if let Input::Terminal(editor) = self {
-            // Fails only if a history has no place, and this one has.
+            // Adding an entry to a history in memory does not fail.
             let _ = editor.add_history_entry(message.as_str());
         }
         Ok(Event::Message(message))

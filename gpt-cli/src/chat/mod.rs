@@ -128,7 +128,7 @@ impl Chat<'_> {
             ..Stop::default()
         };
         let new = &prompt[known..];
-        let spinner = Spinner::new(format!("reading {} tokens", new.len()));
+        let spinner = Spinner::new(format!("reading {}", output::counted(new.len(), "token")));
         let generation = self.session.generate_from_tokens(new, sampling.sampling(), stop);
         drop(spinner);
         let mut generation = generation?;
@@ -144,7 +144,7 @@ impl Chat<'_> {
         if self.interactive && stderr().is_terminal() {
             let (tokens, seconds) = (generation.generated(), start.elapsed().as_secs_f64());
             let speed = tokens as f64 / seconds.max(1e-9);
-            let text = format!("{tokens} tokens, {speed:.1} tokens/s");
+            let text = format!("{}, {speed:.1} tokens/s", output::counted(tokens, "token"));
             eprintln!("{}", Style::new().for_stderr().dim().apply_to(text));
         }
         Ok(answer)
@@ -187,11 +187,12 @@ impl Chat<'_> {
     fn save(&self, path: &Path) -> Result<(), Failure> {
         let json = serde_json::to_string_pretty(&self.messages).expect("messages are JSON");
         files::write(path, &(json + "\n"))?;
-        eprintln!("saved {} messages in {}", self.messages.len(), path.display());
+        let messages = output::counted(self.messages.len(), "message");
+        eprintln!("saved {messages} in {}", path.display());
         Ok(())
     }
 
-    /// Replaces the conversation by a saved one.
+    /// Replaces the conversation with a saved one.
     fn load(&mut self, path: &Path) -> Result<(), Failure> {
         let json = std::fs::read(path).map_err(|source| Error::Io {
             doing: "read",
@@ -207,11 +208,12 @@ impl Chat<'_> {
         let in_turn = |turn: &[Message]| matches!(turn, [q, a] if q.role == Role::User && a.role == Role::Assistant);
         if !messages[first..].chunks(2).all(in_turn) {
             return Err(invalid(
-                "after a system message, messages of the user and the assistant must alternate, and the assistant's is the last",
+                "after a system message, messages of the user and the assistant must alternate and end with the assistant's",
             ));
         }
         self.messages = messages;
-        eprintln!("loaded {} messages from {}", self.messages.len(), path.display());
+        let messages = output::counted(self.messages.len(), "message");
+        eprintln!("loaded {messages} from {}", path.display());
         Ok(())
     }
 
@@ -227,12 +229,12 @@ impl Chat<'_> {
             if prompt.len() <= capacity / 4 * 3 || self.messages.len() - first <= 2 {
                 if dropped > 0 {
                     eprintln!(
-                        "note: the context is full; the oldest {dropped} messages were dropped"
+                        "note: the context is nearly full; the oldest {dropped} messages were dropped"
                     );
                 }
                 if prompt.len() >= capacity {
                     return Err(Failure::Input(format!(
-                        "the message takes {} tokens, and the context has {capacity}; shorten it",
+                        "the message takes {} tokens, and the context has {capacity}; shorten the message",
                         prompt.len()
                     )));
                 }

@@ -6,19 +6,19 @@ use gpt_runtime::{Model, Observation, Session, Tokenizer, Untyped};
 use serde_json::{Value, json};
 
 use super::labels;
-use crate::output::Failure;
+use crate::output::{self, Failure};
 use crate::progress::{Bar, Spinner};
 
-/// The number of next tokens in a cell of the lens.
+/// The number of likeliest next tokens in each cell of the lens.
 const LIKELIEST: usize = 5;
 
-/// The JSON object for the tokens of a prompt.
+/// Builds the JSON object for the tokens of a prompt.
 pub fn of(model: &Model<Untyped>, tokens: &[u32]) -> Result<Value, Failure> {
     let spec = &model.plan().spec;
     let tokenizer = model.tokenizer()?;
     let session = model.session().capacity(tokens.len() as u32);
     let mut session = session.all_logits().open()?;
-    let spinner = Spinner::new(format!("reading {} tokens", tokens.len()));
+    let spinner = Spinner::new(format!("reading {}", output::counted(tokens.len(), "token")));
     let observation = session.observe(tokens)?;
     drop(spinner);
 
@@ -47,7 +47,7 @@ pub fn of(model: &Model<Untyped>, tokens: &[u32]) -> Result<Value, Failure> {
     }))
 }
 
-/// A token's label. An id without a token gets its number, because a model's vocabulary may be
+/// A token's label. An id that has no token is shown as its number: a model's vocabulary may be
 /// larger than its tokenizer's.
 fn label(tokenizer: &Tokenizer, id: u32) -> String {
     match tokenizer.token_bytes(id) {
@@ -115,7 +115,8 @@ fn attention(observation: &Observation) -> Vec<u8> {
     zero_runs(&bytes)
 }
 
-/// Replaces each run of zeros by a zero and the length of the run, in parts of at most 255.
+/// Replaces each run of zeros with a zero and the length of the run. A run of more than 255 zeros
+/// is split.
 fn zero_runs(bytes: &[u8]) -> Vec<u8> {
     let mut coded = Vec::with_capacity(bytes.len());
     for run in bytes.chunk_by(|a, b| (*a == 0) == (*b == 0)) {

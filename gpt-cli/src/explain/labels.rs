@@ -1,6 +1,7 @@
-//! Labels of tokens. Whitespace is visible. A byte that is not part of a character is its number.
+//! Labels of tokens. Whitespace is made visible. A byte that is not part of a character is shown as
+//! its number.
 
-/// A label of `bytes`: `␣be`, `⏎`, `<0xE2>`, `<U+200B>`.
+/// The label of `bytes`: `␣be`, `⏎`, `<0xE2>`, `<U+200B>`.
 pub fn label(bytes: &[u8]) -> String {
     let mut label = String::new();
     for chunk in bytes.utf8_chunks() {

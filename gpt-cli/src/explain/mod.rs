@@ -7,7 +7,8 @@
 //! them.
 //!
 //! The object has these fields, for `n` tokens:
-//! - `layers`, `heads`, `vocab`: the number of layers, of heads in a layer, and of tokens
+//! - `layers`, `heads`, `vocab`: the number of layers, of heads in a layer, and of tokens in the
+//!   vocabulary
 //! - `tokens`: `[{ id, label, surprise }]`, the prompt. `surprise` is in nats. It is null for the
 //!   first token, and for all tokens of a model that is not causal.
 //! - `vocabulary`: `[{ id, label }]`, the tokens in the lens
@@ -78,7 +79,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let most = most_tokens(spec);
     if tokens.len() > most {
         return Err(Failure::Input(format!(
-            "the prompt has {} tokens, and a page of {name} has room for {most}; shorten it",
+            "the prompt has {} tokens, and a page of {name} has room for {most}; shorten the prompt",
             tokens.len()
         )));
     }
@@ -92,9 +93,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let title = format!("{name}, token by token");
     let sizes = format!(
         "{}, {} of {}",
-        count(tokens.len(), "token"),
-        count(spec.layers as usize, "layer"),
-        count(spec.heads as usize, "head"),
+        output::counted(tokens.len(), "token"),
+        output::counted(spec.layers as usize, "layer"),
+        output::counted(spec.heads as usize, "head"),
     );
     let summary = format!("{sizes}. Computed on {}.", model.device().name());
     let path = arguments.out.join("explain.html");
@@ -109,11 +110,6 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let text = format!("{}: {sizes}, {}", path.display(), output::bytes(html.len() as u64));
     output::line(&mut output::stdout(), &text)
-}
-
-/// `1 token`, `2 tokens`.
-fn count(n: usize, noun: &str) -> String {
-    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ pub fn html(title: &str, summary: &str, data: &Value) -> String {
         ("<!-- data -->", &data),
         ("<!-- script -->", &scripts),
     ] {
-        let (before, after) = rest.split_once(place).expect("the shell has all places");
+        let (before, after) = rest.split_once(place).expect("the template has all placeholders");
         html += before;
         html += text;
         rest = after;

@@ -1,4 +1,4 @@
-//! Requests to the hub: the list of a repository's files, and a file from some byte on.
+//! Requests to the hub: for the list of a repository's files, and for a file from a given byte on.
 
 use std::env;
 use std::io::Read;
@@ -20,7 +20,7 @@ const ENDPOINT: &str = "https://huggingface.co";
 /// Seconds that a server may be silent, unless `HF_HUB_DOWNLOAD_TIMEOUT` says otherwise.
 const PATIENCE: u64 = 10;
 
-/// The longest list of files that is read.
+/// The longest list of files that is read, in bytes.
 const LONGEST_LIST: u64 = 32 << 20;
 
 /// A connection to the hub, with its settings from the environment.
@@ -61,7 +61,8 @@ struct Lfs {
 }
 
 impl Sibling {
-    /// None without a length or a checksum, or with a name that leads out of the repository.
+    /// The file. None if it has no length or no valid checksum, or if [`files::is_inside`] refuses
+    /// its name.
     fn remote(self) -> Option<Remote> {
         let (size, checksum) = match self.lfs {
             Some(lfs) => (lfs.size, Checksum::Sha256(lfs.sha256)),
@@ -76,21 +77,24 @@ impl Sibling {
     }
 }
 
-/// Whether `text` has `digits` hexadecimal digits: checksums and commits become names of files.
+/// Whether `text` consists of `digits` lowercase hexadecimal digits. Checksums and commits are
+/// checked, because they become names of files.
 fn is_hex(text: &str, digits: usize) -> bool {
     text.len() == digits && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 impl Hub {
+    /// Reads the settings from the environment.
+    ///
     /// # Errors
-    /// A setting that cannot be used.
+    /// Fails if a setting cannot be used.
     pub fn from_env() -> Result<Hub, Failure> {
         let variable = |name| env::var(name).ok().filter(|value| !value.trim().is_empty());
         let patience = match variable("HF_HUB_DOWNLOAD_TIMEOUT") {
             None => PATIENCE,
             Some(text) => text.trim().parse().ok().filter(|n| *n > 0).ok_or_else(|| {
                 Failure::Input(format!(
-                    "HF_HUB_DOWNLOAD_TIMEOUT is {text:?}, not a number of seconds"
+                    "HF_HUB_DOWNLOAD_TIMEOUT is {text:?}, not a positive whole number of seconds"
                 ))
             })?,
         };
@@ -108,12 +112,15 @@ impl Hub {
         let endpoint = endpoint.trim().trim_end_matches('/').to_owned();
         if !endpoint.starts_with("https://") && !endpoint.starts_with("http://") {
             return Err(Failure::Input(format!(
-                "HF_ENDPOINT is {endpoint:?}, not an https address"
+                "HF_ENDPOINT is {endpoint:?}, which does not begin with https:// or http://"
             )));
         }
         let token = variable("HF_TOKEN").or_else(token_file).map(|token| token.trim().to_owned());
         if token.as_deref().is_some_and(|token| !token.bytes().all(|b| b.is_ascii_graphic())) {
-            return Err(Failure::Input("the token in HF_TOKEN contains blanks".to_owned()));
+            return Err(Failure::Input(
+                "the hub's token contains blanks or other characters that no token has; check HF_TOKEN"
+                    .to_owned(),
+            ));
         }
         Ok(Hub { agent: config.build().into(), endpoint, token, patience })
     }
@@ -121,7 +128,7 @@ impl Hub {
     /// The files of a repository, with their lengths and checksums.
     ///
     /// # Errors
-    /// The hub cannot be reached, or refuses.
+    /// Fails if the hub cannot be reached, or refuses.
     pub fn list(&self, name: &Name) -> Result<Listing, Failure> {
         let url =
             format!("{}/api/models/{}/revision/{BRANCH}?blobs=true", self.endpoint, name.repo);
@@ -149,8 +156,8 @@ impl Hub {
         Ok(Listing { commit: answer.sha, files })
     }
 
-    /// Requests a file of a commit, from byte `start` on. An error completes the sentence "the
-    /// connection failed: ..".
+    /// Requests a file of a commit, from byte `start` on. The error is a clause that says why the
+    /// connection failed.
     pub fn file(
         &self,
         name: &Name,
@@ -193,11 +200,11 @@ impl Hub {
         format!("{} cannot be reached: {what}", self.endpoint)
     }
 
-    /// The sentence for a status other than success.
+    /// The failure for a status other than success.
     pub fn refused(&self, name: &Name, status: StatusCode) -> Failure {
         let (endpoint, repo) = (&self.endpoint, &name.repo);
         match status.as_u16() {
-            // The hub does not tell whether a repository is private or does not exist.
+            // The hub does not say whether a repository is private or does not exist.
             401 if self.token.is_none() => Failure::Input(format!(
                 "there is no {repo} at {endpoint}, or it needs a token; check the name, or set HF_TOKEN"
             )),
@@ -225,7 +232,7 @@ fn token_file() -> Option<String> {
     std::fs::read_to_string(folder.join("token")).ok().filter(|token| !token.trim().is_empty())
 }
 
-/// A byte of a path in an address.
+/// Escapes a byte of a path for a URL.
 fn escaped(byte: u8) -> String {
     match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'/' => {

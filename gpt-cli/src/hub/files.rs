@@ -11,9 +11,9 @@ pub struct Remote {
 /// The hub's checksum of a file, in hexadecimal. It names the file's blob in the cache.
 #[derive(Clone, Debug)]
 pub enum Checksum {
-    /// Of the contents: large files.
+    /// The SHA-256 of the contents. The hub gives it for large files.
     Sha256(String),
-    /// Git's name of the file, a SHA-1 of its length and contents.
+    /// Git's id of the file, a SHA-1 of its length and contents.
     Git(String),
 }
 
@@ -25,13 +25,15 @@ impl Checksum {
     }
 }
 
-/// Whether the path of a file stays inside of its repository, on every system.
+/// Whether the path of a file is sure to stay inside its repository on every system. Hidden files
+/// are refused, too.
 pub fn is_inside(path: &str) -> bool {
     let part = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.ends_with('.');
     path.split('/').all(part) && !path.contains(['\\', ':', '\0'])
 }
 
-/// The files that are read beside safetensors: the model, its tokenizer and its chat template.
+/// The files that are read beside safetensors: the description of the model, its tokenizer and its
+/// chat template.
 const BESIDE: [&str; 11] = [
     "config.json",
     "generation_config.json",
@@ -46,7 +48,8 @@ const BESIDE: [&str; 11] = [
     "encoder.json",
 ];
 
-/// The files that `wanted` names: exactly, or else those whose names contain it, in any case.
+/// The file that `wanted` names exactly, or otherwise the files of weights whose names contain it,
+/// ignoring case.
 pub fn matching<'a>(names: impl Iterator<Item = &'a str>, wanted: &str) -> Vec<&'a str> {
     let names: Vec<&str> = names.collect();
     if let Some(name) = names.iter().find(|name| **name == wanted) {
@@ -61,8 +64,8 @@ fn is_weights(name: &str) -> bool {
     name.ends_with(".gguf") || name.ends_with(".safetensors")
 }
 
-/// The name of a part without its number, `NAME-` and `-of-00003.gguf`. None for a whole file.
-fn set(name: &str) -> Option<(&str, &str)> {
+/// The name of a shard around its number, `NAME-` and `-of-00003.gguf`. None for a whole file.
+fn around_number(name: &str) -> Option<(&str, &str)> {
     let of = name.rfind("-of-")?;
     let (start, number) = name[..of].split_at_checked(of.checked_sub(5)?)?;
     number.bytes().all(|b| b.is_ascii_digit()).then_some((start, &name[of..]))
@@ -71,7 +74,7 @@ fn set(name: &str) -> Option<(&str, &str)> {
 /// The files to download for the model of `repo`, or for its file `wanted`.
 ///
 /// # Errors
-/// There are none, or several models to choose from.
+/// Fails if there are no such files, or if there are several models to choose from.
 pub fn choose<'a>(
     repo: &str,
     wanted: Option<&str>,
@@ -83,17 +86,24 @@ pub fn choose<'a>(
         None => whole(names()),
     };
     chosen.sort_unstable();
-    // Lists a file in several parts once.
-    chosen.dedup_by(|a, b| set(a).is_some() && set(a) == set(b));
-    let listed = || names().filter(|name| is_weights(name)).collect::<Vec<_>>();
+    // The shards of a file count as one.
+    chosen.dedup_by(|a, b| around_number(a).is_some() && around_number(a) == around_number(b));
+    let listed: Vec<&str> = names().filter(|name| is_weights(name)).collect();
     let first = match (&chosen[..], wanted) {
         ([first], _) => *first,
+        ([], _) if listed.is_empty() => {
+            return Err(format!("{repo} has no weights that gpt reads, safetensors or GGUF"));
+        }
         ([], Some(wanted)) => {
-            let some = some_of(&listed());
+            let some = some_of(&listed);
             return Err(format!("{repo} has no file {wanted}; its weights are {some}"));
         }
         ([], None) => {
-            return Err(format!("{repo} has no weights that gpt reads, safetensors or GGUF"));
+            let some = some_of(&listed);
+            return Err(format!(
+                "{repo} has weights only in subfolders; name one, as in `gpt pull {repo}:{}` ({some})",
+                listed[0]
+            ));
         }
         (several, _) => {
             let some = some_of(several);
@@ -104,13 +114,13 @@ pub fn choose<'a>(
         }
     };
     let folder = first.rfind('/').map_or("", |at| &first[..=at]);
-    let needed = |name: &str| match (name.strip_prefix(folder), set(first)) {
+    let needed = |name: &str| match (name.strip_prefix(folder), around_number(first)) {
         _ if name == first => true,
-        (_, Some(parts)) if set(name) == Some(parts) => true,
-        // A GGUF has all of it in its metadata.
+        (_, Some(shards)) if around_number(name) == Some(shards) => true,
+        // A GGUF has its configuration, tokenizer and chat template in its metadata.
         (Some(name), _) if !first.ends_with(".gguf") => {
             BESIDE.contains(&name)
-                || (set(first).is_some() && name.ends_with(".safetensors.index.json"))
+                || (around_number(first).is_some() && name.ends_with(".safetensors.index.json"))
         }
         _ => false,
     };
@@ -118,7 +128,8 @@ pub fn choose<'a>(
     Ok(needed)
 }
 
-/// The weights of a repository that has one model: `model.safetensors`, or its shards, or GGUF.
+/// The weights of the model in a repository's top folder: `model.safetensors`, or its shards, or
+/// otherwise all files of weights in that folder.
 fn whole<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let weights: Vec<&str> = names.filter(|name| is_weights(name) && !name.contains('/')).collect();
     if weights.contains(&"model.safetensors") {
@@ -132,9 +143,7 @@ fn whole<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
 fn some_of(names: &[&str]) -> String {
     const MOST: usize = 12;
     let mut text = names.iter().take(MOST).copied().collect::<Vec<_>>().join(", ");
-    if names.is_empty() {
-        text.push_str("none");
-    } else if names.len() > MOST {
+    if names.len() > MOST {
         text.push_str(", ...");
     }
     text
@@ -194,6 +203,11 @@ mod tests {
         );
         let none = chosen("README.md pytorch_model.bin", None).unwrap_err();
         assert_eq!(none, "o/r has no weights that gpt reads, safetensors or GGUF");
+        let below = chosen("config.json q4/x.gguf", None).unwrap_err();
+        assert_eq!(
+            below,
+            "o/r has weights only in subfolders; name one, as in `gpt pull o/r:q4/x.gguf` (q4/x.gguf)"
+        );
     }
 
     #[test]

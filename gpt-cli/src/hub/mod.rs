@@ -1,9 +1,9 @@
 //! Models of the Hugging Face hub: their names on the command line, and their place in its cache.
 //!
 //! The hub's own tools use the same folders, so `gpt` finds a model that one of them downloaded,
-//! and the other way round. The crate `hf-hub` has the layout. It neither compares
-//! checksums nor limits the time of a silent connection, so `client` and `transfer` download files
-//! with `ureq` (decision 62 has the comparison). `files` chooses which.
+//! and the other way round. The layout comes from the crate `hf-hub`. As that crate neither
+//! compares checksums nor limits the time of a silent connection, `client` and `transfer` download
+//! files with `ureq` (decision 62 has the comparison). `files` chooses the files to download.
 
 #[cfg(feature = "hub")]
 mod client;
@@ -30,7 +30,8 @@ pub use transfer::Pulled;
 /// The branch of a repository that is downloaded.
 const BRANCH: &str = "main";
 
-/// A model on the hub: `ORG/REPO`, or `ORG/REPO:FILE` with one of its files or a part of its name.
+/// A model on the hub: `ORG/REPO`, or `ORG/REPO:FILE` with a file of the repository or a part of
+/// that file's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Name {
     /// `ORG/REPO`.
@@ -39,7 +40,7 @@ pub struct Name {
 }
 
 impl Name {
-    /// None if `text` is not such a name.
+    /// Parses a name. None if `text` is not one.
     pub fn parse(text: &str) -> Option<Name> {
         let (repo, file) = match text.split_once(':') {
             Some((repo, file)) => (repo, Some(file)),
@@ -68,8 +69,9 @@ impl std::fmt::Display for Name {
 /// A repository in the cache.
 pub struct Folder {
     cache: CacheRepo,
-    /// The folder of the hub's cache, and the repository's folder in it.
+    /// The folder of the hub's cache.
     root: PathBuf,
+    /// The name of the repository's folder in `root`.
     name: String,
 }
 
@@ -77,7 +79,7 @@ impl Folder {
     /// The folder of `repo`, which may not exist yet.
     ///
     /// # Errors
-    /// Neither an environment variable nor a home folder says where the cache is.
+    /// Fails if neither an environment variable nor a home folder says where the cache is.
     pub fn of(repo: &str) -> Result<Folder, Failure> {
         let variable =
             |name| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -147,7 +149,7 @@ pub fn path() -> impl TypedValueParser<Value = PathBuf> {
     })
 }
 
-/// Whether a path that does not exist is more likely a path than the name of a model.
+/// Whether `path`, which does not exist, is more likely meant as a path than as a model's name.
 fn is_path(path: &Path) -> bool {
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
     ["json", "gguf", "safetensors"].contains(&extension) || path.parent().is_some_and(Path::is_dir)

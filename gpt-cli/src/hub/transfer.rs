@@ -1,10 +1,10 @@
 //! Downloads files into the cache.
 //!
-//! A file grows as `blobs/CHECKSUM.incomplete`, where the hub's Python tools look for it, too. It
-//! is a blob only when its length and checksum are those that the hub lists. A connection that ends
-//! early is opened again where it ended, as long as each brings more; a later run continues as
-//! well. The snapshot of a commit has links to its blobs, and the branch points at a commit when
-//! all files are there.
+//! A file is written to `blobs/CHECKSUM.incomplete`, where the hub's Python tools look for it, too.
+//! It becomes a blob only if its length and checksum are those that the hub lists. If a connection
+//! ends early, another one continues the file, as long as each brings more of it; a later command
+//! continues it, too. The snapshot of a commit has links to its blobs. The branch points to the
+//! commit once all files are there.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -19,7 +19,7 @@ use super::files::{Checksum, Remote};
 use super::{Folder, Name};
 use crate::output::Failure;
 
-/// Connections for a file that does not grow to its end.
+/// The most connections for one file.
 const CONNECTIONS: u32 = 100;
 
 /// Bytes that are read at a time.
@@ -31,17 +31,17 @@ fn io(doing: &'static str, path: &Path) -> impl Fn(std::io::Error) -> Error {
 
 /// The files of a model in the cache.
 pub struct Pulled {
-    /// The snapshot.
+    /// The folder of the snapshot.
     pub folder: PathBuf,
     /// Bytes that were there before.
     pub kept: u64,
 }
 
 impl Folder {
-    /// Downloads `files`, and reports the bytes of all that are done.
+    /// Downloads `files`. Calls `progress` with the number of their bytes that are in the cache.
     ///
     /// # Errors
-    /// The transfer fails, or what arrives is not what the hub lists.
+    /// Fails if a transfer fails, or if what arrives is not what the hub lists.
     pub fn pull(
         &self,
         hub: &Hub,
@@ -79,7 +79,7 @@ impl Folder {
         Ok(Pulled { folder, kept })
     }
 
-    /// Waits until no other program downloads `file`, and keeps others waiting.
+    /// Locks `file`, so that only one program downloads it. Waits if another one does.
     fn lock(&self, file: &Remote) -> Result<File, Failure> {
         let folder = self.root.join(".locks").join(&self.name);
         fs::create_dir_all(&folder).map_err(io("create", &folder))?;
@@ -98,7 +98,7 @@ impl Folder {
 fn link(blob: &Path, pointer: &Path, file: &Remote) -> Result<(), Failure> {
     let folder = pointer.parent().unwrap_or(pointer);
     fs::create_dir_all(folder).map_err(io("create", folder))?;
-    // A link to a blob that was deleted.
+    // Replaces a link whose blob was deleted.
     if pointer.symlink_metadata().is_ok() {
         fs::remove_file(pointer).map_err(io("remove", pointer))?;
     }
@@ -113,7 +113,7 @@ fn symlink(target: &Path, _: &Path, pointer: &Path) -> std::io::Result<()> {
     std::os::unix::fs::symlink(target, pointer)
 }
 
-/// Windows lets few users make links. The hub's tools move the file then.
+/// Windows lets few users create links. Without a link the file is moved, as the hub's tools do.
 #[cfg(not(unix))]
 fn symlink(_target: &Path, blob: &Path, pointer: &Path) -> std::io::Result<()> {
     #[cfg(windows)]
@@ -131,7 +131,7 @@ struct Source<'a> {
     file: &'a Remote,
 }
 
-/// A file that is not complete, and the checksum of its bytes.
+/// An incomplete file, with the checksum of its bytes so far.
 struct Part {
     path: PathBuf,
     out: File,
@@ -153,7 +153,7 @@ fn start_of_sum(file: &Remote) -> digest::Context {
 }
 
 impl Part {
-    /// Continues what an earlier run left of `blob`.
+    /// Opens the file, with what an earlier command left of `blob`.
     fn open(blob: &Path, file: &Remote) -> Result<Part, Failure> {
         let folder = blob.parent().unwrap_or(blob);
         fs::create_dir_all(folder).map_err(io("create", folder))?;
@@ -190,7 +190,8 @@ impl Part {
         Ok(())
     }
 
-    /// Receives the rest of the file, on as many connections as it takes.
+    /// Receives the rest of the file. Opens another connection after one that ends early, as long
+    /// as each brings more.
     fn complete(&mut self, source: &Source<'_>, progress: &dyn Fn(u64)) -> Result<(), Failure> {
         let (mut longest, size) = (self.len, self.size);
         for _ in 0..CONNECTIONS {
@@ -209,7 +210,7 @@ impl Part {
         match self.len == size {
             true => Ok(()),
             false => Err(Failure::Failed(format!(
-                "the transfer of {} was cut {CONNECTIONS} times; the same command continues it",
+                "the transfer of {} was interrupted {CONNECTIONS} times; the same command continues it",
                 source.file.name
             ))),
         }
@@ -230,7 +231,7 @@ impl Part {
                 let expected = format!("bytes {}-{}/{}", self.len, self.size - 1, self.size);
                 if range != expected {
                     return Err(Failure::Failed(format!(
-                        "the request to {} was for {expected} of {}, and it sent {range:?}",
+                        "{} was asked for {expected} of {} and sent {range:?}; try again later",
                         hub.endpoint, file.name
                     )));
                 }
@@ -259,7 +260,7 @@ impl Part {
             };
             if n as u64 > self.size - self.len {
                 let error = wrong(self.len + n as u64, " or more");
-                // The bytes before may be wrong, too.
+                // The earlier bytes may be wrong, too.
                 self.restart(file)?;
                 return Err(error);
             }
@@ -270,7 +271,7 @@ impl Part {
         }
     }
 
-    /// Makes a blob of the complete file, if its checksum is right.
+    /// Makes the complete file a blob if its checksum is right, and otherwise deletes it.
     fn publish(self, blob: &Path) -> Result<(), Failure> {
         let found: String = self.sum.finish().as_ref().iter().map(|b| format!("{b:02x}")).collect();
         if found != self.expected.hex() {

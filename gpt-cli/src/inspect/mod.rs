@@ -90,7 +90,7 @@ fn summary(plan: &Plan) -> String {
 fn spec_table(spec: &Spec) -> Table {
     let mut table = Table::new("<<");
     table.head(["spec"]);
-    // Those that a declaration would have, and the sizes that follow from them.
+    // The keys that a declaration would have, and the sizes that follow from them.
     let declared = gpt_codegen::declared_values(spec);
     let sizes = [("kv_heads", spec.kv_heads), ("head_dim", spec.head_dim)];
     let derived = sizes.into_iter().filter(|(key, _)| declared.iter().all(|(own, _)| own != key));
@@ -103,7 +103,7 @@ fn spec_table(spec: &Spec) -> Table {
     table
 }
 
-/// The parts of a model, in the order of a pass.
+/// The groups of tensors in the tables, each of which the code calls a part.
 const PARTS: [&str; 5] = ["embedding", "attention", "mlp", "norms", "head"];
 
 fn part(tensor: &Tensor) -> &'static str {
@@ -164,7 +164,8 @@ fn parameters(plan: &Plan) -> Table {
     table
 }
 
-/// The formats, grouped by the size of a weight. A table of bytes has a column for each group.
+/// The formats except K-quants, grouped by the size of a weight. A table of bytes has a column for
+/// each group.
 fn sizes() -> Vec<Vec<Format>> {
     let size = |format: Format| (format.block(), format.block_bytes());
     let mut sizes: Vec<Vec<Format>> = Vec::new();
@@ -178,7 +179,7 @@ fn sizes() -> Vec<Vec<Format>> {
     sizes
 }
 
-/// Cells of a row with a value for each size.
+/// The cells of a row: its name, and the bytes for each group of formats.
 fn each_size(name: &str, value: impl Fn(Format) -> u64) -> Vec<String> {
     let values = sizes().into_iter().map(|formats| bytes(value(formats[0])));
     std::iter::once(name.to_owned()).chain(values).collect()
@@ -217,7 +218,7 @@ fn training_memory(plan: &Plan, shape: &TrainShape) -> Table {
     table
 }
 
-/// The FLOPs of each op, for the first token and the last token of the context, for a prompt, and
+/// The FLOPs of each step, for the first token and the last token of the context, for a prompt, and
 /// for a step of training.
 fn operations(plan: &Plan, shape: &TrainShape) -> Table {
     let context = u64::from(plan.spec.context);
@@ -241,7 +242,7 @@ fn operations(plan: &Plan, shape: &TrainShape) -> Table {
         let mut sums = [0u64; 4];
         let steps = plan.steps().map(|(_, step)| step);
         for step in steps.filter(|step| name.is_none_or(|name| step.name == name)) {
-            // A prompt needs the logits of its last token only.
+            // A prompt needs only the logits of its last token.
             let rows = if step.op.is_head() { 1 } else { context };
             let flops = |at, rows| plan.work(step, Format::F32, at, rows).flops;
             let training = 3 * u64::from(shape.batch) * flops(0, tokens);
@@ -267,7 +268,7 @@ fn formats(plan: &'static Plan) -> Table {
     table.head(titles);
     for format in Format::ALL {
         let bits = 8.0 * format.block_bytes() as f64 / format.block() as f64;
-        let bound = plan.steps().all(|(_, step)| {
+        let on_gpu = plan.steps().all(|(_, step)| {
             [Phase::Decode, Phase::Prefill]
                 .iter()
                 .all(|phase| step.kernel(*phase, format) != NO_KERNEL)
@@ -281,7 +282,7 @@ fn formats(plan: &'static Plan) -> Table {
             &bits.to_string(),
             &bytes(weight_bytes(plan, format)),
             &bytes(plan.weight_bytes_per_token(of)),
-            if bound { "CPU, GPU" } else { "CPU" },
+            if on_gpu { "CPU, GPU" } else { "CPU" },
         ]);
     }
     table

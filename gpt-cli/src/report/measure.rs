@@ -1,5 +1,5 @@
-//! The measurements of a report. A measurement that fails is a row with its error, because the
-//! reader of a report wants to know the error.
+//! The measurements of a report. A measurement that fails gives a row with its error, which is
+//! worth reporting, too.
 
 use std::time::Instant;
 
@@ -17,13 +17,13 @@ use crate::bench::{Bench, Roofline, TrainBench};
 use crate::models::{BuiltIn, Chosen};
 use crate::output::{Failure, Spread};
 
-/// Runs of each measurement, after a warm-up. Their median is reported.
+/// Runs of each measurement of speed, after a warm-up. Their median is reported.
 const REPETITIONS: usize = 3;
 
 /// Tokens decoded one after another.
 const DECODED: usize = 32;
 
-/// The work of each measurement, which depends on the speed of the device.
+/// The amount of work in each measurement, which depends on the kind of device.
 #[derive(Clone, Copy)]
 pub struct Work {
     /// Tokens of a prompt.
@@ -35,7 +35,7 @@ pub struct Work {
 }
 
 impl Work {
-    /// More for a hardware GPU than for the CPU engine or an adapter in software.
+    /// Returns more work for a hardware GPU than for the CPU engine or a software adapter.
     pub fn of(device: &Device) -> Work {
         match device.adapter().is_some_and(|adapter| adapter.kind != "software") {
             true => Work { prompt: 512, batch: (8, 1024), tuned: u64::MAX },
@@ -49,7 +49,7 @@ impl Work {
     }
 }
 
-/// The machine and the device.
+/// Describes the machine and the device.
 pub fn machine(device: &Device) -> Result<Section, Failure> {
     let mut section = Section::new("machine", "Machine", &[("what", "what"), ("value", "value")]);
     let mut row = |what: &str, value: Value| section.row(json!({ "what": what, "value": value }));
@@ -80,8 +80,8 @@ pub fn machine(device: &Device) -> Result<Section, Failure> {
     Ok(section)
 }
 
-/// Peak rates and latency. Returns the peak rates, to which speeds are compared; they are NaN if
-/// they cannot be measured.
+/// Measures peak rates and latency. Also returns the peak rates, with which speeds are compared;
+/// they are NaN if they cannot be measured.
 pub fn limits(device: &Device) -> (Section, PeakRates) {
     let mut section = Section::new(
         "limits",
@@ -107,9 +107,19 @@ pub fn limits(device: &Device) -> (Section, PeakRates) {
         Ok(Some(latency)) => {
             let clock = if latency.clock == Clock::Device { "device" } else { "host" };
             row("a dispatch that does nothing", latency.dispatch * 1e6, "µs", Some(clock));
-            row("a dispatch that depends on the last", latency.dependent * 1e6, "µs", Some(clock));
-            row("a submission, until it is done", latency.submit * 1e6, "µs", Some("host"));
-            row("a submission, and its result", latency.round_trip * 1e6, "µs", Some("host"));
+            row(
+                "a dispatch that depends on the previous one",
+                latency.dependent * 1e6,
+                "µs",
+                Some(clock),
+            );
+            row("a submission until it is done", latency.submit * 1e6, "µs", Some("host"));
+            row(
+                "a submission and reading its result",
+                latency.round_trip * 1e6,
+                "µs",
+                Some("host"),
+            );
         }
         Err(error) => section.row(json!({ "what": "latency", "error": error.to_string() })),
     }
@@ -153,7 +163,7 @@ fn test_row(model: &BuiltIn, what: &str, found: Result<SelfTest, gpt_runtime::Er
             let worst = found.checks.iter().max_by(|a, b| share(a).total_cmp(&share(b)));
             row["steps"] = json!(found.checks.len());
             row["result"] = json!(match worst {
-                None => "no kernels: a matrix is larger than a binding",
+                None => "no kernels: a matrix is larger than an adapter can bind",
                 Some(worst) if worst.passed() => "agrees",
                 Some(_) => "WRONG",
             });
@@ -222,7 +232,7 @@ pub fn speed(
     })
 }
 
-/// Tokens a second of a greedy generation of `tokens` tokens, without the first one.
+/// Measures a greedy generation of `tokens` tokens, without the first one, in tokens per second.
 fn generate(model: &Model<Untyped>, tokens: usize) -> Result<f64, Failure> {
     let mut session = model.session().capacity(tokens as u32 + 1).open()?;
     let stop = Stop::default().with_tokens(tokens);
@@ -252,7 +262,7 @@ pub fn training_speeds() -> Section {
     )
 }
 
-/// The formats of products in which `device` trains.
+/// The formats in which `device` can compute the matrix products of training.
 pub fn precisions(device: &Device) -> Vec<(Format, Precision)> {
     let mut all = vec![(Format::F32, Precision::F32)];
     match device.adapter() {
@@ -291,7 +301,7 @@ pub fn training_speed(
 pub fn tunings() -> Section {
     Section::new(
         "tuning",
-        "Tuning: variants that are faster than the default, times in two layers of the model",
+        "Tuning: variants that are faster than the default, timed in two layers of the model",
         &[
             ("model", "model"),
             ("format", "format"),
@@ -304,8 +314,8 @@ pub fn tunings() -> Section {
     )
 }
 
-/// Finds the fastest variants for inference in `format`, or for training if it is `None`, and saves
-/// them as `gpt tune` does. There is a row for each kernel whose default is not the fastest.
+/// Finds the fastest variants for inference in `format`, or for training if that is `None`, and
+/// saves them as `gpt tune` does. Returns a row for each kernel whose default is not the fastest.
 pub fn tuned(model: &'static BuiltIn, device: &Device, format: Option<Format>) -> Vec<Value> {
     let plan = (model.plan)();
     let found = match format {
@@ -344,7 +354,7 @@ fn or_error(mut row: Value, fill: impl FnOnce(&mut Value) -> Result<(), Failure>
     row
 }
 
-/// The median of some runs, after one that does not count.
+/// The median of [`REPETITIONS`] runs, after a warm-up run.
 fn median(mut run: impl FnMut() -> Result<f64, Failure>) -> Result<f64, Failure> {
     run()?;
     let runs: Result<Vec<f64>, Failure> = (0..REPETITIONS).map(|_| run()).collect();

@@ -1,7 +1,7 @@
-//! `gpt report`: measures a device, and writes one file to paste into an issue.
+//! `gpt report`: tests and measures a device, and writes a report to paste into an issue.
 //!
 //! `measure` has the measurements, `section` their tables. A measurement that fails becomes a row
-//! with its error, and the rest still run.
+//! with its error, and the others still run.
 
 mod measure;
 mod section;
@@ -66,13 +66,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         tunings: measure::tunings(),
     };
     let jobs = jobs(arguments, &device, peak);
-    // Drawn between measurements only, so that it costs no time in them.
+    // The bar is drawn only between measurements, so it takes no time from them.
     let bar = Bar::new(jobs.len() as u64, "{bar:30} {pos}/{len} {msg}");
     let all = jobs.len();
     let mut missing = None;
     for (done, (name, job)) in jobs.into_iter().enumerate() {
-        let rest = format!("no, {done} of {all} measurements are done; the next one is {name}");
-        // A driver may end the process, and the file then says what was measured before.
+        let rest = format!("{done} of {all} measurements done; the next one is {name}");
+        // If a driver ends the process, the file has what was measured before.
         report.save(Some(&rest))?;
         if interrupt::take() {
             missing = Some(rest);
@@ -99,7 +99,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 struct Report<'a> {
-    /// The file that is written.
+    /// The file to write, if there is one.
     out: Option<&'a Path>,
     machine: Section,
     limits: Section,
@@ -115,7 +115,8 @@ impl Report<'_> {
         [machine, limits, tests, speeds, training, tunings]
     }
 
-    /// Writes the file, if there is one. `missing` says what is missing.
+    /// Writes the file, if there is one. If the report is incomplete, `missing` says what is
+    /// missing.
     fn save(&self, missing: Option<&str>) -> Result<(), Failure> {
         match self.out {
             Some(path) => Ok(files::write(path, &section::markdown(self.sections(), missing))?),
@@ -127,7 +128,8 @@ impl Report<'_> {
 /// A measurement, with its name for the progress bar.
 type Job<'a> = (String, Box<dyn FnOnce(&mut Report<'_>) + 'a>);
 
-/// All measurements. The tests of all models come first: they tell whether the rest means anything.
+/// The measurements of models, in order. The tests come first, because they tell whether the speeds
+/// mean anything.
 fn jobs<'a>(arguments: &'a Arguments, device: &'a Device, peak: PeakRates) -> Vec<Job<'a>> {
     let models: Vec<&'static BuiltIn> = match arguments.model.is_empty() {
         true => models::ALL.iter().filter(|model| MODELS.contains(&model.name)).collect(),

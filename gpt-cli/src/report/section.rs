@@ -1,13 +1,15 @@
-//! Sections of a report: rows of JSON objects, which are also drawn as tables of Markdown.
+//! Sections of a report. A section is a list of JSON objects, its rows, and can be written as a
+//! Markdown table.
 
 use serde_json::{Map, Value, json};
 
 /// A section.
 pub struct Section {
-    /// Its field in the JSON object.
+    /// The section's field in the JSON object of the report.
     key: &'static str,
     title: &'static str,
-    /// The field of a row and the title of each column. Fields that no row has are left out.
+    /// For each column, its field in the rows and its title. A column whose field no row has is
+    /// left out.
     columns: &'static [(&'static str, &'static str)],
     rows: Vec<Value>,
 }
@@ -21,8 +23,8 @@ impl Section {
         Section { key, title, columns, rows: Vec::new() }
     }
 
-    /// Adds a row: an object with fields of the columns. A failed measurement has the field
-    /// `error`, which the last column shows.
+    /// Adds a row: an object with the columns' fields. A failed measurement has the field `error`,
+    /// which the last column shows.
     pub fn row(&mut self, row: Value) {
         self.rows.push(row);
     }
@@ -46,14 +48,14 @@ impl Section {
     }
 }
 
-/// The report as Markdown. `missing` says what is missing in one that is not complete.
+/// The report as Markdown. If the report is incomplete, `missing` says what is missing.
 pub fn markdown<'a>(
     sections: impl IntoIterator<Item = &'a Section>,
     missing: Option<&str>,
 ) -> String {
     let sections = sections.into_iter().filter(|section| !section.rows.is_empty());
     let text: String = sections.map(Section::markdown).collect();
-    let missing = missing.map(|what| format!("\nComplete: {what}.\n")).unwrap_or_default();
+    let missing = missing.map(|what| format!("\nIncomplete: {what}.\n")).unwrap_or_default();
     format!("# Report of gpt {}\n{missing}{text}", env!("CARGO_PKG_VERSION"))
 }
 
@@ -68,14 +70,15 @@ pub fn json<'a>(sections: impl IntoIterator<Item = &'a Section>) -> Value {
 fn cell(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
-        // A vertical bar or a new line would end the cell.
+        // A vertical bar or a line break would end the cell.
         Value::String(text) => text.replace('|', "\\|").replace('\n', " "),
         Value::Number(number) if number.is_f64() => significant(number.as_f64().unwrap_or(0.0)),
         other => other.to_string(),
     }
 }
 
-/// A number with three significant digits, or all digits before the point.
+/// Formats a number with three significant digits, or with all digits before the point. A number
+/// below 0.001 has two digits and an exponent.
 fn significant(x: f64) -> String {
     match x.abs() {
         0.0 => "0".to_owned(),

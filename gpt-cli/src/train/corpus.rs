@@ -1,4 +1,4 @@
-//! The text of a run: files and folders, one after the other.
+//! Reads the text of a run from files and folders, one after the other.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,18 +9,19 @@ use crate::output::Failure;
 
 const BOM: char = '\u{feff}';
 
-/// Characters that a message names.
+/// The most characters that a message names.
 const NAMED: usize = 5;
 
-/// Reads all files, and those in folders, in order. If one does not end a line, a line break
-/// follows it. `normalize` removes byte order marks, and turns `\r\n` and `\r` into `\n`.
+/// Reads all files, and those in folders, in order. If a file does not end with a line break, one
+/// is added before the next file. `normalize` removes the byte order mark at the start of each
+/// file, and turns `\r\n` and `\r` into `\n`.
 pub fn read(paths: &[PathBuf], normalize: bool) -> Result<String, Failure> {
     let mut files = Vec::new();
     for path in paths {
         add(path, &mut files)?;
     }
     if files.is_empty() {
-        return Err(Failure::Input(format!("{} has no files", names(paths))));
+        return Err(Failure::Input(format!("there are no files in {}", names(paths))));
     }
     let mut text = String::new();
     for path in &files {
@@ -35,7 +36,7 @@ pub fn read(paths: &[PathBuf], normalize: bool) -> Result<String, Failure> {
         if !text.is_empty() && !text.ends_with('\n') {
             text.push('\n');
         }
-        // The first file need not be copied, and most texts are one.
+        // The first file need not be copied, and most texts are a single file.
         if text.is_empty() {
             text = part;
         } else {
@@ -45,7 +46,8 @@ pub fn read(paths: &[PathBuf], normalize: bool) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// The files at `path`: itself, or all in the folder and below it, by name.
+/// Adds the files at `path`: itself, or those in the folder and below it, sorted by name. Leaves
+/// out hidden ones in folders.
 fn add(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
     if !path.is_dir() {
         files.push(path.to_owned());
@@ -64,7 +66,7 @@ fn add(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
     entries.iter().filter(|path| !is_hidden(path)).try_for_each(|path| add(path, files))
 }
 
-/// The paths in a message.
+/// The paths, as a message lists them.
 pub fn names(paths: &[PathBuf]) -> String {
     let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
     names.join(" and ")
@@ -78,7 +80,7 @@ fn normalized(text: String) -> String {
     }
 }
 
-/// The oddities of a text, as the end of a sentence: a byte order mark, `\r` at the ends of lines.
+/// The oddities of a text as part of a sentence: a byte order mark, `\r` at the ends of lines.
 pub fn oddities(text: &str) -> Option<&'static str> {
     match (text.contains(BOM), text.contains('\r')) {
         (true, true) => Some("a byte order mark, and \\r at the ends of lines"),

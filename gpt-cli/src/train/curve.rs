@@ -12,7 +12,7 @@ const SIZE: (u32, u32) = (900, 540);
 const TRAIN: RGBColor = RGBColor(120, 150, 190);
 const VALIDATION: RGBColor = RGBColor(200, 60, 40);
 
-/// Draws the lines of a log, if there are enough for a curve.
+/// Draws the lines of a log, if there are at least two.
 pub fn draw(path: &Path, title: &str, lines: &[Line]) -> Result<(), Error> {
     let train: Vec<(f64, f64)> = lines.iter().map(|l| (l.step as f64, l.loss)).collect();
     let validation: Vec<(f64, f64)> =
@@ -21,7 +21,7 @@ pub fn draw(path: &Path, title: &str, lines: &[Line]) -> Result<(), Error> {
         return Ok(());
     }
     let mut svg = String::new();
-    chart(&mut svg, title, &train, &validation).expect("a string takes every drawing");
+    chart(&mut svg, title, &train, &validation).expect("drawing into a string does not fail");
     files::write(path, &svg)
 }
 

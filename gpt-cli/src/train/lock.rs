@@ -1,6 +1,6 @@
-//! The lock of a run's folder: two runs would replace each other's files.
+//! The lock of a run's folder. Without it, two runs could replace each other's files.
 //!
-//! The system drops the lock when the process ends, however it ends. The file stays.
+//! The system releases the lock when the process ends, however it ends. The file stays.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
@@ -11,16 +11,16 @@ use crate::output::Failure;
 
 const NAME: &str = "train.lock";
 
-/// The lock, which is held until this is dropped.
-pub struct Lock(#[expect(dead_code, reason = "its lock ends with it")] File);
+/// A lock that is held until this is dropped.
+pub struct Lock(#[expect(dead_code, reason = "closing the file would release the lock")] File);
 
 impl Lock {
-    /// Locks the folder of a run that began before. None if the folder has no lock yet.
+    /// Locks the folder of an earlier run. None if the folder has no lock file.
     pub fn existing(out: &Path) -> Result<Option<Lock>, Failure> {
         out.join(NAME).exists().then(|| Lock::new(out)).transpose()
     }
 
-    /// Locks the folder `out`, which exists.
+    /// Locks the folder `out`, which must exist.
     pub fn new(out: &Path) -> Result<Lock, Failure> {
         let path = out.join(NAME);
         let failed = |source| Error::Io { doing: "write", path: path.clone(), source };

@@ -1,4 +1,5 @@
-//! Writes `log.jsonl`: a line for every few steps, in the order of steps even after a resumed run.
+//! Writes `log.jsonl`: a line for every few steps, in the order of steps even if the run was
+//! resumed.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -14,13 +15,13 @@ const NAME: &str = "log.jsonl";
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Line {
     pub step: u64,
-    /// The mean over the steps since the previous line.
+    /// The mean loss over the steps since the previous line.
     pub loss: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub val_loss: Option<f64>,
     pub lr: f32,
     pub grad_norm: f64,
-    /// The loss scale of f16.
+    /// The loss scale; only in f16.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss_scale: Option<f32>,
     pub tok_s: f64,
@@ -33,7 +34,7 @@ pub struct Log {
     pub lines: Vec<Line>,
 }
 
-/// The lines of the log in `out`, to the first that is incomplete.
+/// The lines of the log in `out`, up to the first incomplete one.
 fn read(out: &Path) -> Result<Vec<Line>, Error> {
     let path = out.join(NAME);
     let text = match std::fs::read_to_string(&path) {
@@ -53,7 +54,7 @@ impl Log {
     /// Opens the log in `out` and removes the lines after `step`, from which the run resumes.
     pub fn open(out: &Path, step: u64) -> Result<Log, Error> {
         let path = out.join(NAME);
-        // The last line may be incomplete.
+        // The file is written again, because its last line may be incomplete.
         let lines: Vec<Line> =
             read(out)?.into_iter().take_while(|line| line.step <= step).collect();
         let text: String = lines.iter().map(text).collect();

@@ -1,12 +1,13 @@
 //! `gpt train`: trains a model on a text.
 //!
 //! The folder of a run holds `tokenizer.json`, the tokens of the text (`train.bin`, `val.bin`), the
-//! newest checkpoint (`checkpoint-500`), the best model so far (`model.safetensors`, which
-//! `--weights FOLDER` loads), `log.jsonl` and `loss.svg`. A resumed run needs nothing else. `lock`
-//! allows one run at a time to write to it.
+//! newest checkpoint (`checkpoint-500`), the best model so far (`model.safetensors` and
+//! `config.json`, which `--weights FOLDER` loads), `log.jsonl` and `loss.svg`. A resumed run needs
+//! nothing else. `lock` allows one run at a time to write to the folder.
 //!
-//! `options` are the settings, stored in checkpoints; `corpus` reads the text and `text` tokenizes
-//! it, `run` is the training loop, `log` and `curve` record it.
+//! `options` has the settings, which are stored in checkpoints. `corpus` reads the text, and `text`
+//! tokenizes it. `run` is the training loop; `progress` shows its progress, and `log` and `curve`
+//! record its losses.
 
 mod corpus;
 mod curve;
@@ -30,7 +31,7 @@ use crate::hub;
 use crate::interrupt;
 use crate::models::{self, BuiltIn, Chosen};
 use crate::options::DeviceArguments;
-use crate::output::{Failure, bytes, count, train_parts};
+use crate::output::{self, Failure, bytes, count, train_parts};
 use crate::progress::Spinner;
 use lock::Lock;
 use log::Line;
@@ -80,7 +81,7 @@ impl Arguments {
     }
 }
 
-/// The state of a run besides its model, stored in each checkpoint.
+/// The state of a run except for its model, stored in each checkpoint.
 #[derive(Clone, Serialize, Deserialize)]
 struct Run {
     data: Data,
@@ -100,7 +101,7 @@ struct Run {
     line: Option<Line>,
 }
 
-/// The files of the text. Earlier versions wrote one.
+/// The paths of the text. Earlier versions wrote a single path.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(untagged)]
 enum Data {
@@ -138,7 +139,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             (model, data, None)
         }
         Some(saved) => {
-            let known = known(saved)?;
+            let known = stored_run(saved)?;
             let data = given.clone().unwrap_or(known.data.clone());
             (model_of(arguments, saved, &known)?, data, Some(known))
         }
@@ -148,7 +149,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         None => Options { tuned: arguments.weights.is_some(), ..arguments.options.clone() },
         Some(known) => arguments.options.clone().over(&known.options)?,
     };
-    // A text that is named again has to be the same one. Without a name, the saved tokens are used.
+    // If --data names the text again, it must be the same. Otherwise the saved tokens are used.
     let saved = match &known {
         Some(known) if given.is_none() => Text::saved(arguments, plan, known.fingerprint)?,
         _ => None,
@@ -199,9 +200,9 @@ fn found(arguments: &Arguments) -> Result<Option<Saved>, Failure> {
     if !arguments.resume {
         if let Some(saved) = saved {
             return Err(Failure::Input(format!(
-                "{} already has a run, of {} steps; continue it with --resume, or name another folder",
+                "{} already has a run, of {}; continue it with --resume, or name another folder",
                 out.display(),
-                saved.step()
+                output::counted(saved.step() as usize, "step")
             )));
         }
         if out.join("model.safetensors").exists() {
@@ -214,12 +215,12 @@ fn found(arguments: &Arguments) -> Result<Option<Saved>, Failure> {
     }
     if arguments.weights.is_some() {
         return Err(Failure::Input(
-            "--resume continues from a checkpoint and takes no --weights; remove one of them"
+            "--resume continues from a checkpoint and takes no --weights; remove one of the two"
                 .to_owned(),
         ));
     }
     if saved.is_none() && arguments.names_a_model() {
-        eprintln!("note: {} has no checkpoint yet; the run begins", out.display());
+        eprintln!("note: {} has no checkpoint yet, so a new run begins", out.display());
     }
     Ok(saved)
 }
@@ -231,7 +232,8 @@ fn nothing_to_resume(out: &Path) -> Failure {
     ))
 }
 
-fn known(saved: &Saved) -> Result<Run, Failure> {
+/// The state of the run that is stored in a checkpoint.
+fn stored_run(saved: &Saved) -> Result<Run, Failure> {
     serde_json::from_value(saved.caller().clone()).map_err(|error| {
         Failure::Input(format!(
             "{} was not written by `gpt train`: {error}",

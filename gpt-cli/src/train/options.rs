@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::output::Failure;
 
-/// The defaults are nanoGPT's for small character-level models.
+/// The settings of a run. Most defaults are nanoGPT's for small character-level models.
 #[derive(Args, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Options {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Time between lines.
+/// The least time between two lines.
 const PAUSE: Duration = Duration::from_secs(10);
 
 pub struct Progress {
@@ -36,7 +36,7 @@ impl Progress {
         self.bar.set_position(done);
     }
 
-    /// Shows in place of the loss what a run does between two steps.
+    /// Shows `what` instead of the loss, while a run does something else between two steps.
     pub fn doing(&self, what: &'static str) {
         self.bar.set_message(what);
     }

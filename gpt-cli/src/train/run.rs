@@ -19,7 +19,7 @@ use crate::interrupt;
 use crate::models;
 use crate::output::{self, Failure};
 
-/// Steps between lines of the log. A validation or a checkpoint adds another line.
+/// Steps between lines of the log. A step with a validation or a checkpoint has a line, too.
 const LOG_EVERY: u64 = 10;
 
 /// A run in progress.
@@ -34,15 +34,16 @@ pub struct Loop {
     windows: u64,
     log: Log,
     progress: Progress,
-    /// Totals since the last line of the log.
+    /// Totals since the previous line of the log.
     recent: Recent,
-    /// The newest checkpoint and its step.
+    /// The step of the newest checkpoint, and its path.
     saved: Option<(u64, PathBuf)>,
+    /// The newest line.
     last: Option<Line>,
     /// Whether samples can be printed.
     samples: bool,
-    /// The log line of a resumed checkpoint that has not been validated: the run ended between
-    /// saving and logging it.
+    /// The log line of the checkpoint from which the run resumes, if the log lacks it: the earlier
+    /// run ended after it had saved the checkpoint and before it wrote the line.
     pending: Option<Line>,
     #[expect(dead_code, reason = "the folder is locked until the run ends")]
     lock: Lock,
@@ -66,7 +67,8 @@ enum Ended {
 }
 
 impl Loop {
-    /// Prepares a run. `before` is the options of the run that is resumed.
+    /// Prepares a run. `before` has the options that are stored in the checkpoint, if the run
+    /// resumes from one.
     pub fn new(
         arguments: &Arguments,
         trainer: Trainer<Untyped>,
@@ -82,7 +84,7 @@ impl Loop {
         let pending = line.filter(|_| !log::has(out, done));
         if done >= steps && pending.is_none() {
             return Err(Failure::Input(format!(
-                "the run in {} has made its {done} steps; ask for more with --steps",
+                "the run in {} has made all its steps ({done}); ask for more with --steps",
                 out.display()
             )));
         }
@@ -108,9 +110,7 @@ impl Loop {
             if earlier != tokens
                 && let Ok(earlier) = cut(1, earlier)
             {
-                eprintln!(
-                    "note: the context has changed, so the run starts a new pass over the text"
-                );
+                eprintln!("note: the context has changed, so the run starts a new epoch");
                 windows = windows.div_ceil(earlier.windows()) * data.windows();
             }
         }
@@ -197,7 +197,7 @@ impl Loop {
             let save = self.is_due(self.run.options.save_every()) || stop;
             if validate || save || self.is_due(LOG_EVERY) {
                 let line = self.line();
-                // Saved before the validation, in which the run may be killed.
+                // Saved before the validation, during which the run may be killed.
                 if save {
                     self.save(&line)?;
                 }
@@ -222,18 +222,19 @@ impl Loop {
         Ok(Ended::Done)
     }
 
-    /// Whether something that happens every `every` steps, and after the last step, is due.
+    /// Whether something is due that happens every `every` steps and after the last step.
     fn is_due(&self, every: u64) -> bool {
         let done = self.trainer.steps();
         done.is_multiple_of(every) || done >= self.run.options.steps()
     }
 
-    /// Whether the run validates. Without validation the newest model counts as the best.
+    /// Whether the run validates. If not, the newest model counts as the best.
     fn validates(&self) -> bool {
         self.text.validation.len() > 1 && self.run.options.eval_windows() > 0
     }
 
-    /// Validates if due, and writes the log line. `saved` is whether the step has a checkpoint.
+    /// Validates if `validate` is set, and writes the log line. `saved` says whether the step has a
+    /// checkpoint.
     fn conclude(
         &mut self,
         line: Line,
@@ -257,8 +258,9 @@ impl Loop {
         Ok(None)
     }
 
-    /// If the validation diverged and the run has no checkpoint yet, saves one, so that the weights
-    /// are not lost. An earlier checkpoint stays, because a new one would replace it.
+    /// Returns `failure`. If the validation diverged and the run has no checkpoint yet, first saves
+    /// one, so that the weights are not lost. An earlier checkpoint stays, because a new one would
+    /// replace it.
     fn keep(&mut self, line: &Line, failure: Failure) -> Result<Option<f64>, Failure> {
         if self.saved.is_none() && matches!(failure, Failure::Runtime(Error::Diverged(_))) {
             self.save(line)?;
@@ -272,11 +274,11 @@ impl Loop {
         let (step, scale) = (self.trainer.steps() + 1, self.trainer.loss_scale());
         let scale = scale.unwrap_or(1.0);
         self.progress.say(&format!(
-            "step {step}: the gradient overflows f16; skipped, and repeated with a loss scale of {scale}"
+            "step {step}: the gradient overflowed f16; the step is repeated with a loss scale of {scale}"
         ));
     }
 
-    /// Computes the validation loss and saves the model if it is the best so far. None if Ctrl-C
+    /// Computes the validation loss, and saves the model if it is the best so far. None if Ctrl-C
     /// was pressed.
     fn validate(&mut self) -> Result<Option<f64>, Failure> {
         let (batch, tokens) = (self.trainer.settings().batch as usize, self.trainer.tokens());
@@ -309,7 +311,7 @@ impl Loop {
         Ok(Some(loss))
     }
 
-    /// The line of the log for the steps since the last one.
+    /// The line of the log for the steps since the previous line.
     fn line(&mut self) -> Line {
         let recent = std::mem::take(&mut self.recent);
         Line {
@@ -334,7 +336,7 @@ impl Loop {
         Ok(curve::draw(&self.out.join("loss.svg"), &title, &self.log.lines)?)
     }
 
-    /// Saves a checkpoint with the line of its step, and reports it when it is on disk.
+    /// Saves a checkpoint with the line of its step, and then reports it.
     fn save(&mut self, line: &Line) -> Result<(), Failure> {
         self.run.line = Some(line.clone());
         self.run.windows = Some(self.windows);

@@ -1,10 +1,10 @@
 //! The text as tokens.
 //!
-//! A new run encodes the text and keeps the tokens in `train.bin` and `val.bin`, in the layout of
-//! nanoGPT's files. It then maps these files, as a resumed run does, which does not need the text.
-//! The text is read rather than mapped: another program may change a mapped file, and text that is
-//! no longer UTF-8 is undefined behaviour. So a new run takes the size of the text, and two or four
-//! bytes a token, until its first step.
+//! A new run encodes the text and saves the tokens in `train.bin` and `val.bin`, in the layout of
+//! nanoGPT's files. It then maps these files. A resumed run also maps them, and does not need the
+//! text. The text is read rather than mapped: another program may change a mapped file, and a
+//! string that is no longer UTF-8 is undefined behaviour. Until its first step, a new run therefore
+//! takes the size of the text, and two or four bytes for each token.
 
 use std::path::{Path, PathBuf};
 
@@ -29,8 +29,8 @@ pub struct Text {
 }
 
 impl Text {
-    /// Reads the text at `paths`. A resumed run uses its saved tokenizer, a new run the tokenizer
-    /// of the arguments.
+    /// Reads and encodes the text at `paths`. A resumed run uses its saved tokenizer; a new run
+    /// uses the tokenizer of the arguments.
     pub fn read(
         arguments: &Arguments,
         plan: &Plan,
@@ -46,7 +46,7 @@ impl Text {
         fits(&tokenizer, plan, paths, &text)?;
         if let Some(oddities) = corpus::oddities(&text) {
             eprintln!(
-                "note: the text has {oddities}, which the model will learn; --normalize-newlines removes them"
+                "note: the text has {oddities}, which the model will learn unless you pass --normalize-newlines"
             );
         }
         // Split by characters, as nanoGPT does.
@@ -93,8 +93,8 @@ impl Text {
         self.train.fingerprint() ^ self.validation.fingerprint().rotate_left(1)
     }
 
-    /// Saves the tokenizer and the tokens in the folder of the run, unless they are there, and maps
-    /// them.
+    /// Saves the tokenizer and the tokens in the folder of the run, unless they are there. Returns
+    /// the text with the tokens mapped.
     pub fn save(self, out: &Path) -> Result<Text, Failure> {
         let path = out.join(TOKENIZER);
         if !path.exists() {
@@ -116,7 +116,7 @@ impl Text {
     }
 }
 
-/// Two bytes hold each token of most vocabularies.
+/// The width of a token on disk. Two bytes are enough for most vocabularies.
 fn width(plan: &Plan) -> Width {
     if plan.spec.vocab <= 1 << 16 { Width::U16 } else { Width::U32 }
 }
@@ -134,13 +134,13 @@ fn encode(
         Width::U16 => short.reserve_exact(text.len()),
         Width::U32 => long.reserve_exact(text.len()),
     }
-    let mut great = None;
+    let mut too_large = None;
     tokenizer.encode_long(text, |ids, done| {
         match width {
             // An id that does not fit is outside the vocabulary.
             Width::U16 => short.extend(ids.iter().map(|id| {
                 u16::try_from(*id).unwrap_or_else(|_| {
-                    great = Some(*id);
+                    too_large = Some(*id);
                     0
                 })
             })),
@@ -150,7 +150,7 @@ fn encode(
     })?;
     short.shrink_to_fit();
     long.shrink_to_fit();
-    match (great, width) {
+    match (too_large, width) {
         (Some(id), _) => Err(Failure::Input(format!(
             "the text has the token {id}, which is not in the vocabulary of the model"
         ))),
@@ -162,7 +162,7 @@ fn encode(
 fn saved_tokenizer(arguments: &Arguments) -> Result<Tokenizer, Failure> {
     if arguments.tokenizer.is_some() {
         return Err(Failure::Input(
-            "a run keeps its tokenizer; --resume takes no --tokenizer".to_owned(),
+            "a resumed run keeps its tokenizer; remove --tokenizer".to_owned(),
         ));
     }
     Ok(Tokenizer::from_path(&arguments.out.join(TOKENIZER))?)
@@ -177,7 +177,7 @@ fn choose(arguments: &Arguments, text: &str) -> Result<Tokenizer, Failure> {
                 Ok(Tokenizer::byte_pairs(text, size)?)
             }
             Some(Err(_)) => Err(Failure::Input(format!(
-                "--tokenizer {name} names no size; an example is bpe:512"
+                "--tokenizer {name} has no valid size; an example is bpe:512"
             ))),
             None => Ok(Tokenizer::from_path(Path::new(name))?),
         },
@@ -191,7 +191,7 @@ fn choose(arguments: &Arguments, text: &str) -> Result<Tokenizer, Failure> {
     }
 }
 
-/// Checks that the tokens fit the spec's vocabulary. A smaller tokenizer leaves rows unused.
+/// Checks that the tokens fit in the spec's vocabulary. A smaller tokenizer leaves rows unused.
 fn fits(tokenizer: &Tokenizer, plan: &Plan, paths: &[PathBuf], text: &str) -> Result<(), Failure> {
     let (tokens, vocab) = (tokenizer.vocab(), plan.spec.vocab);
     if tokenizer.check_vocab(vocab).is_ok() {
@@ -199,18 +199,18 @@ fn fits(tokenizer: &Tokenizer, plan: &Plan, paths: &[PathBuf], text: &str) -> Re
     }
     let smaller = match corpus::oddities(text) {
         Some(oddities) => {
-            format!("it has {oddities}: remove them (--normalize-newlines)")
+            format!("remove {oddities} from the text (--normalize-newlines)")
         }
         None if vocab >= 256 => {
             format!("take a tokenizer of at most {vocab} tokens (--tokenizer bpe:{vocab})")
         }
         None => format!(
-            "take a text with at most {vocab} different characters (its rarest are {})",
+            "take a text with at most {vocab} different characters (the rarest of this one are {})",
             corpus::rarest(text)
         ),
     };
     Err(Failure::Input(format!(
-        "{} needs {tokens} tokens, and the vocabulary of {} has {vocab}; {smaller}, or declare a model with `vocab: {tokens}` with --spec",
+        "the tokenizer of the text in {} has {tokens} tokens, and the vocabulary of {} has {vocab}; {smaller}, or declare a model that has `vocab: {tokens}` with --spec",
         corpus::names(paths),
         plan.name
     )))

@@ -25,7 +25,7 @@ impl ChatFolder {
         self.0.path().join(name)
     }
 
-    /// Answers of three tokens.
+    /// Runs `gpt chat` on `input`, with answers of three tokens.
     fn chat(&self, input: &[u8], more: &[&str]) -> Output {
         let tokenizer = self.path("tokenizer.json");
         let mut command = Command::new(env!("CARGO_BIN_EXE_gpt"));
@@ -43,7 +43,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
-/// Contents of a saved conversation.
+/// Role and content of each message of a saved conversation.
 fn contents(path: &Path) -> Vec<(String, String)> {
     let json: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
     let messages = json.as_array().unwrap().iter();
@@ -73,7 +73,7 @@ fn a_conversation_is_saved_loaded_and_reset() {
     assert_eq!(two[1], ("user".to_owned(), "TWO\nLINES".to_owned()));
     assert_eq!(two.len(), 3);
 
-    // The next question has the loaded conversation before it.
+    // The next question follows the loaded conversation.
     let output = chat_folder.chat(b"/load two.json\nMORE\n/save all.json\n", &[]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let all = contents(&chat_folder.path("all.json"));
@@ -89,7 +89,7 @@ fn bytes_that_are_not_utf8_are_replaced() {
     let chat_folder = ChatFolder::new();
     let output = chat_folder.chat(b"/system \xff\nHELLO\n/reset\n", &[]);
     let errors = text(&output.stderr);
-    // The tokenizer has no token for the replacement, which a script must notice.
+    // The tokenizer has no token for the replacement character. A script learns it from the status.
     assert_eq!(output.status.code(), Some(2), "{errors}");
     let note = "note: line 1 of standard input is not UTF-8; its invalid bytes were replaced";
     assert!(errors.contains(note), "{errors}");
@@ -98,7 +98,7 @@ fn bytes_that_are_not_utf8_are_replaced() {
     assert!(!output.stdout.is_empty());
 }
 
-/// A GGUF, and safetensors made of it, have the chat template and the ends of the source.
+/// A GGUF, and safetensors made from it, have the chat template and the end tokens of their source.
 #[test]
 fn a_converted_model_chats_as_its_source() {
     let chat_folder = ChatFolder::new();

@@ -1,5 +1,5 @@
-//! The contract of the command line for scripts: one JSON object on the last line, one sentence and
-//! an exit status for a failure.
+//! The contract of the command line for scripts: one JSON object on the last line and, for a
+//! failure, one sentence and an exit status.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ fn gpt(arguments: &[&str]) -> Output {
     command.output().expect("the binary runs")
 }
 
-/// Standard error and the JSON of a successful run.
+/// The JSON of a successful run.
 #[track_caller]
 fn json(arguments: &[&str]) -> Value {
     let output = gpt(arguments);
@@ -79,7 +79,7 @@ fn devices_are_listed() {
     assert!(!devices["auto"]["reason"].as_str().unwrap().is_empty());
 }
 
-/// Mesa's device selection layer prints an error for each instance where there is no Wayland.
+/// Without Wayland, Mesa's device selection layer prints an error for each instance.
 #[test]
 fn listing_devices_prints_no_error_of_a_driver() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gpt"));
@@ -108,7 +108,6 @@ fn a_self_test_says_whether_a_device_can_be_trusted() {
     assert_eq!(checks.last().unwrap()["step"], "adamw");
 }
 
-/// Tuning saves its choices, and the chosen kernels compute the right results.
 /// Runs the program with its own cache folder and returns the JSON that it prints last.
 fn json_with_cache(folder: &std::path::Path, arguments: &str) -> Value {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gpt"));
@@ -119,8 +118,8 @@ fn json_with_cache(folder: &std::path::Path, arguments: &str) -> Value {
     serde_json::from_str(text.lines().last().unwrap()).unwrap()
 }
 
-/// Whether there is a GPU. Without one, prints that the test did not run, or fails with
-/// `GPT_REQUIRE_GPU=1`.
+/// Whether there is a GPU. Without one, prints that the test did not run, or panics if
+/// `GPT_REQUIRE_GPU` is set.
 fn has_gpu() -> bool {
     let found = !json(&["devices", "--json"])["adapters"].as_array().unwrap().is_empty();
     if !found {
@@ -130,13 +129,14 @@ fn has_gpu() -> bool {
     found
 }
 
-/// The kernels in the file of a measurement.
+/// The number of kernels in the file that `gpt tune` has saved.
 fn kept_kernels(found: &Value) -> usize {
     let kept = std::fs::read_to_string(found["kept"].as_str().unwrap()).unwrap();
     let kept: Value = serde_json::from_str(&kept).unwrap();
     kept["kernels"].as_array().unwrap().len()
 }
 
+/// Tuning saves its choices, and the chosen kernels compute the right results.
 #[test]
 fn tuning_saves_the_fastest_kernels() {
     if !has_gpu() {
@@ -244,7 +244,7 @@ fn shaders_are_written() {
     let files = written["files"].as_array().unwrap();
     assert!(files.len() > 50);
     let names: BTreeSet<&str> = files.iter().map(|file| file.as_str().unwrap()).collect();
-    assert_eq!(names.len(), files.len(), "kernels of one name");
+    assert_eq!(names.len(), files.len(), "two kernels have the same name");
     for file in names {
         let text = std::fs::read_to_string(Path::new(file)).unwrap();
         assert!(text.contains("// Nano") && text.contains("@compute"), "{file}");
@@ -404,6 +404,6 @@ fn no_adapter_is_a_failure_with_a_reason() {
     let errors = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{errors}");
     let last = errors.lines().last().unwrap();
-    let reason = last.contains("no adapter is called") || last.contains("no GPU adapter was found");
+    let reason = last.contains("no adapter matches") || last.contains("no GPU adapter was found");
     assert!(reason, "{last}");
 }

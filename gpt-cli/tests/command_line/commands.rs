@@ -1,4 +1,4 @@
-//! Runs commands of the binary and checks how they end. Tests of `gpt train` share it.
+//! Runs commands of the binary and checks how they end, for several of the test files.
 
 use std::process::{Command, Output};
 

@@ -1,9 +1,9 @@
-//! Runs the shell commands of the README and of the book with this build of `gpt`.
+//! Runs the shell commands of two READMEs, CONTRIBUTING.md and the book with this build of `gpt`.
 //!
-//! The blocks of a page run in order, in the page's own folder, which has a text,
-//! `shakespeare.txt`. A comment before a block, `<!-- test-args train: --steps 9 -->`, appends
+//! The blocks of a page run in order, in a temporary folder for the page, which has a text,
+//! `shakespeare.txt`. A comment before a block, `<!-- test-args train: --steps 9 -->`, adds
 //! arguments to a subcommand, so that the test is quick. A block whose info string is `sh no_run`
-//! needs the network or minutes and is not run.
+//! needs the network or takes minutes, and is not run.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -47,12 +47,12 @@ fn blocks(page: &str) -> Vec<Block> {
             }
         }
     }
-    assert!(open.is_none(), "an open block");
+    assert!(open.is_none(), "the last block is not closed");
     blocks
 }
 
-/// A line of a block with `gpt` in place of `cargo run --release --`, and the arguments that the
-/// test appends.
+/// A line of a block with `gpt` instead of `cargo run --release --`, and with the arguments that
+/// the test adds.
 fn command(line: &str, appended: &[(String, String)]) -> String {
     let run = "cargo run --release";
     let mut line = line.replace(&format!("{run} -- "), "gpt ").replace(run, "gpt");
@@ -65,7 +65,7 @@ fn command(line: &str, appended: &[(String, String)]) -> String {
     line
 }
 
-/// Every page: the READMEs and the Markdown files of the book.
+/// Every page: two READMEs, CONTRIBUTING.md, and the Markdown files of the book.
 fn pages() -> Vec<PathBuf> {
     let mut pages = ["README.md", "CONTRIBUTING.md", "gpt-cli/README.md"]
         .map(|name| root().join(name))
@@ -85,7 +85,7 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// A text in the characters of `nano`, which the embedded model writes.
+/// Writes a text that the embedded model generates; its characters fit the vocabulary of `nano`.
 fn write_text(path: &Path) {
     let mut text = String::new();
     for seed in 0..5 {

@@ -1,4 +1,5 @@
-//! `gpt explain` writes one page that needs nothing else, with the numbers that the model computes.
+//! `gpt explain` writes one page that needs no other file, with the numbers that the model
+//! computes.
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -28,7 +29,7 @@ fn succeed(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The page of a prompt, and the JSON object in it.
+/// Runs `gpt explain`. Returns the page and the JSON object in it.
 #[track_caller]
 fn explain(folder: &Path, arguments: &[&str]) -> (String, Value) {
     let out = folder.join("deep/er").display().to_string();
@@ -43,7 +44,7 @@ fn explain(folder: &Path, arguments: &[&str]) -> (String, Value) {
     (page, data)
 }
 
-/// The inverse of the page's coding of attention: weights, `[layers][heads][n][n]`.
+/// Decodes the attention weights of a page, `[layers][heads][n][n]`.
 fn weights(data: &Value) -> Vec<f64> {
     let digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let (mut bits, mut count, mut bytes) = (0u32, 0, Vec::new());
@@ -85,7 +86,7 @@ fn label(token: &Value) -> &str {
     token["label"].as_str().unwrap()
 }
 
-/// The same numbers from `gpt logits`, and the properties of attention.
+/// The page has the numbers of `gpt logits`, and the rows of its attention weights sum to one.
 #[test]
 fn the_numbers_are_those_of_the_model() {
     let folder = tempfile::tempdir().unwrap();
@@ -170,7 +171,10 @@ fn bad_prompts_are_one_sentence() {
     let long = "to be ".repeat(43);
     for (prompt, expected) in [
         ("", "the prompt is empty; give at least one character"),
-        (&*long, "the prompt has 258 tokens, and a page of bard has room for 256; shorten it"),
+        (
+            &*long,
+            "the prompt has 258 tokens, and a page of bard has room for 256; shorten the prompt",
+        ),
         ("ü", "the text has the character 'ü', which the model's tokenizer has no token for"),
     ] {
         let output = gpt(&["explain", "--device", "cpu", "--prompt", prompt, "--out", &out]);

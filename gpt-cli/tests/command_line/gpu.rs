@@ -1,4 +1,4 @@
-//! The command line on GPUs: profiles, features, pipelines on disk.
+//! The command line on GPUs: profiles, features, pipelines on disk, reports.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -22,8 +22,8 @@ fn json(output: &Output) -> Value {
     serde_json::from_str(text.lines().last().unwrap()).unwrap()
 }
 
-/// Whether there is an adapter. Without one a test prints that it did not run, or fails with
-/// `GPT_REQUIRE_GPU=1`.
+/// Whether there is an adapter. Without one, prints that the test did not run, or panics if
+/// `GPT_REQUIRE_GPU=1` is set.
 pub fn there_is_a_gpu() -> bool {
     let devices = gpt(&["devices", "--json"], Path::new(""), &[]);
     let adapters = json(&devices)["adapters"].as_array().unwrap().clone();
@@ -53,7 +53,7 @@ const BENCH: [&str; 14] = [
     "--device",
 ];
 
-/// Each step has a time, a share and a roofline.
+/// Asserts that each step has a time and a share, and that some have the right FLOPs and bytes.
 fn check_profile(bench: &Value, device: &str) {
     let profile = &bench["profile"];
     let passes = profile["passes"].as_array().unwrap();
@@ -184,8 +184,8 @@ fn pipelines_are_cached() {
     }
 }
 
-/// A report has every section, as Markdown in a file and as JSON, and an unwritable file is an
-/// error before anything is measured.
+/// A report has its sections, as Markdown in a file and as JSON, and an unwritable file is an error
+/// before anything is measured.
 #[test]
 fn a_report_has_every_section() {
     if !there_is_a_gpu() {
@@ -207,7 +207,9 @@ fn a_report_has_every_section() {
 
     assert!(named("machine", "maxStorageBufferBindingSize")["value"].as_u64() >= Some(128 << 20));
     assert_eq!(named("machine", "GPT_GPU_FEATURES")["value"], "subgroups");
-    for what in ["a dispatch that depends on the last", "a submission, and its result"] {
+    for what in
+        ["a dispatch that depends on the previous one", "a submission and reading its result"]
+    {
         assert!(number(&named("limits", what), "value") > 0.0);
     }
     for what in ["q8", "training"] {

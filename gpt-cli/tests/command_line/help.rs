@@ -1,4 +1,4 @@
-//! Help fits a screen, and its examples run as they are printed.
+//! Help fits on a screen, and its examples run (shortened, so that the test is quick).
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -67,11 +67,11 @@ fn help_is_a_word_too() {
     assert_eq!(shell("gpt help tain", folder).status.code(), Some(2));
 }
 
-/// An example, changed so that it is fast enough for a test: an option more, or a smaller model.
+/// An example, changed so that it is fast enough for a test: more options, or a smaller model.
 fn in_short(example: &str) -> String {
     let cpu = "--device cpu --threads 1";
     let line = example.replace("--model gpt2", "--model nano").replace("--steps 4000", "--steps 6");
-    // An encoder is not part of the binary; the embedded model pools its hidden states, too.
+    // The binary contains no encoder; `gpt embed` pools the embedded model's hidden states, too.
     let line = line.replace(" --weights all-MiniLM-L6-v2", "");
     match example.split(' ').nth(1).unwrap() {
         "train" if line.contains("--resume") => format!("{line} {cpu}"),
@@ -94,7 +94,7 @@ fn examples_run() {
     for functions in [".local/share/bash-completion/completions", ".zfunc"] {
         std::fs::create_dir_all(folder.path().join(functions)).unwrap();
     }
-    // Others use what a run has written.
+    // `train` runs first, because other examples use what it writes.
     commands.sort_by_key(|command| command != "train");
     for command in commands {
         let help = help(&command);

@@ -1,5 +1,5 @@
-//! Ctrl-C once and twice. A second one ends the program at once, with status 130, and loses nothing
-//! but the steps since the last checkpoint.
+//! A second Ctrl-C ends the program at once, with status 130, and loses nothing but the steps since
+//! the last checkpoint.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
@@ -12,7 +12,7 @@ fn interrupt(child: &Child) {
     assert_eq!(sent, 0, "{}", std::io::Error::last_os_error());
 }
 
-/// Presses Ctrl-C until the program has ended, and returns its status.
+/// Interrupts the program until it has ended, and returns its status.
 fn interrupt_until_it_ends(mut child: Child) -> Option<i32> {
     loop {
         interrupt(&child);
@@ -72,7 +72,7 @@ fn a_second_ctrl_c_ends_a_step_and_keeps_the_checkpoint() {
     }
 }
 
-/// A Ctrl-C at the prompt does nothing, and a second one ends the conversation.
+/// The first Ctrl-C ends the answer, and the next one ends the conversation.
 #[test]
 fn ctrl_c_ends_an_answer_and_then_the_chat() {
     let folder = tempfile::tempdir().unwrap();

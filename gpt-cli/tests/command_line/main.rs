@@ -1,7 +1,7 @@
-//! Tests of the program `gpt`, one file a subject.
+//! Tests of the program `gpt`, one file per subject.
 //!
 //! They are one program, because each waits for commands, and other tests run meanwhile. Downloads
-//! need a Cargo feature, and the template needs long builds, so both are apart.
+//! need a Cargo feature, and the template needs long builds, so their tests are separate programs.
 
 mod chat;
 mod cli;

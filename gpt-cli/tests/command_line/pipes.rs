@@ -24,7 +24,7 @@ fn a_full_disk_is_an_error() {
 #[test]
 fn a_reader_may_go() {
     let folder = tempfile::tempdir().unwrap();
-    // The reader of the text, of messages, and of both.
+    // The reader of the text goes, then the reader of messages, then the reader of both.
     for redirection in ["| true", "2> >(true) > text", "2>&1 | true"] {
         let script = format!(
             "set -o pipefail; \"$0\" generate --prompt A --tokens 40 --device cpu {redirection}"

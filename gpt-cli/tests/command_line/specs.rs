@@ -8,7 +8,7 @@ use gpt_runtime::{Device, Format, Model, Tokenizer, gpt_model};
 use serde_json::{Value, json};
 
 gpt_model! {
-    /// The file, and a model that overrides some of its keys.
+    /// The model of the file. `Wider` overrides one of its keys, and `Deeper` one of `Whole`'s.
     struct Whole { ..config("tests/tiny-llama.json") }
     struct Wider { embed: 48, ..config("tests/tiny-llama.json") }
     struct Deeper { layers: 3, ..Whole }
@@ -126,7 +126,7 @@ fn weights_say_what_model_they_are() {
             succeeds(folder.path(), &["inspect", "--weights", "config.json"]).contains("layers")
         );
 
-        // The declaration declares the same spec.
+        // The printed declaration has the same spec.
         let printed = succeeds(folder.path(), &["spec", ".", "--json"]);
         let printed: Value = serde_json::from_str(printed.trim()).unwrap();
         assert_eq!(gpt_codegen::spec(printed["spec"].as_str().unwrap()).unwrap(), spec, "{family}");
@@ -152,7 +152,7 @@ fn a_declaration_is_printed() {
     }
 }
 
-/// The file of a built-in model is that model, with its compiled activation.
+/// A file that describes a built-in model selects that model, with its compiled activation.
 #[test]
 fn a_file_may_describe_a_built_in_model() {
     let folder = tempfile::tempdir().unwrap();
@@ -196,7 +196,7 @@ fn keys_are_a_model() {
         let bench = ["bench", "--prefill", "8", "--decode", "2", "--reps", "1", "--train", "1x8"];
         succeeds(folder, &[&bench[..], &["--spec", keys], &cpu].concat());
     }
-    // Weights say what is trained, too.
+    // The weights also determine the model that is trained.
     let tune = ["train", "--weights", "plain", "--data", "text.txt", "--out", "tuned"];
     let rest = ["--steps", "1", "--batch", "2", "--device", "cpu"];
     succeeds(folder, &[&tune[..], &rest].concat());

@@ -1,4 +1,4 @@
-//! The output of `gpt` on a terminal: a pseudo terminal of `script`, from util-linux.
+//! The output of `gpt` on a terminal: a pseudo-terminal that `script` (util-linux) opens.
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -16,7 +16,7 @@ struct Terminal {
 }
 
 impl Terminal {
-    /// Runs `gpt` with these arguments; none if there is no `script`.
+    /// Runs `gpt` with these arguments. Returns `None` if `script` is not installed.
     fn open(arguments: &str, folder: &Path, variables: &[(&str, &str)]) -> Option<Terminal> {
         // `exec`: a shell that waits for `gpt` would receive Ctrl-C too, and dash then exits with
         // 130.
@@ -48,7 +48,7 @@ impl Terminal {
         pipe.flush().unwrap();
     }
 
-    /// Waits until `text` was printed `times` times.
+    /// Waits until `text` has been printed `times` times.
     #[track_caller]
     fn sees(&self, text: &str, times: usize) {
         let start = Instant::now();

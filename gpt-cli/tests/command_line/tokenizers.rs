@@ -1,4 +1,5 @@
-//! A tokenizer and a chat template are needed where they are used, and a text begins with one BOS.
+//! A tokenizer and a chat template are needed only where they are used, and a text begins with one
+//! BOS.
 
 use std::process::{Command, Output, Stdio};
 
@@ -31,7 +32,7 @@ impl Folder {
         path.display().to_string()
     }
 
-    /// Writes a tokenizer of characters whose texts begin with `0`.
+    /// Writes a tokenizer of characters with the BOS token `0`.
     fn write_tokenizer(&self) {
         let characters = ('0'..='p').take(65).zip(0u32..);
         let vocab: serde_json::Map<String, Value> =
@@ -88,7 +89,7 @@ fn a_tokenizer_that_cannot_be_read_is_an_error_where_it_is_used() {
         let message = folder.failure(command, more);
         assert!(message.contains("is not a tokenizer that can be read"), "{message}");
     }
-    // A requested tokenizer is needed.
+    // A tokenizer that is named has to be readable.
     let path = folder.write("other.json", "{}");
     let message = folder.failure("generate", &["--prompt", "a", "--tokenizer", &path]);
     assert!(message.contains("other.json"), "{message}");
@@ -118,7 +119,8 @@ fn each_window_of_a_text_begins_with_bos() {
     assert_eq!(folder.json("generate", &GENERATE)["prompt_tokens"], 4);
     let text = folder.write("text.txt", "abcdefghijklmnop");
     let eval = folder.json("eval", &["--context", "8", "--data", &text]);
-    // Seventeen tokens, BOS and `a` (49) to `p`: two windows. The second begins with `h`.
+    // Seventeen tokens, BOS and `a` (49) to `p`, are two windows. In the second one, BOS replaces
+    // its first token, `h`.
     let mut nll = 0.0;
     for window in ["0,49,50,51,52,53,54,55", "0,57,58,59,60,61,62,63"] {
         let logits = folder.json("logits", &["--ids", window])["logits"].take();

@@ -17,9 +17,9 @@ const LINES: &str = "the cat sat on the mat and the dog sat on the log; a hat is
 
 impl TestDir {
     fn new() -> TestDir {
-        let desk = TestDir(tempfile::tempdir().unwrap());
-        fs::write(desk.path("text.txt"), LINES.repeat(60)).unwrap();
-        desk
+        let dir = TestDir(tempfile::tempdir().unwrap());
+        fs::write(dir.path("text.txt"), LINES.repeat(60)).unwrap();
+        dir
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -57,9 +57,9 @@ fn log(out: &Path) -> Vec<Value> {
 
 #[test]
 fn a_run_leaves_a_model_a_log_a_curve_and_a_checkpoint() {
-    let desk = TestDir::new();
+    let dir = TestDir::new();
     let output =
-        succeeds(&mut desk.train("run", "--steps 12 --sample-every 6 --sample-tokens 5 --json"));
+        succeeds(&mut dir.train("run", "--steps 12 --sample-every 6 --sample-tokens 5 --json"));
     let text = errors(&output);
     for part in ["804 k parameters", "activations", "optimizer", "validation loss", "saved"] {
         assert!(text.contains(part), "{part} is not in: {text}");
@@ -70,7 +70,7 @@ fn a_run_leaves_a_model_a_log_a_curve_and_a_checkpoint() {
     assert_eq!(figures["steps"], 12);
     assert_eq!(figures["tokens"], 12 * 2 * 16);
     assert!(figures["best_val_loss"].as_f64().unwrap() < 4.2);
-    let out = desk.path("run");
+    let out = dir.path("run");
     let lines = log(&out);
     let steps: Vec<&Value> = lines.iter().map(|l| &l["step"]).collect();
     assert_eq!(steps, [4, 8, 10, 12]);
@@ -98,7 +98,7 @@ fn a_run_leaves_a_model_a_log_a_curve_and_a_checkpoint() {
     assert!(fails(&mut more, 2).contains("ask for more with --steps"));
 }
 
-/// The files of the newest checkpoint, and the model.
+/// The files of the checkpoint of step `step`, and the model.
 fn state(out: &Path, step: u64) -> Vec<Vec<u8>> {
     let checkpoint = out.join(format!("checkpoint-{step}"));
     let names = ["model.safetensors", "moments.safetensors"];
@@ -110,15 +110,15 @@ fn state(out: &Path, step: u64) -> Vec<Vec<u8>> {
 /// `bard` has dropout, whose masks must be the same in the resumed run.
 #[test]
 fn a_resumed_run_equals_an_uninterrupted_one() {
-    let desk = TestDir::new();
-    let run = |out, more: &str| succeeds(&mut desk.train_model("bard", out, more));
+    let dir = TestDir::new();
+    let run = |out, more: &str| succeeds(&mut dir.train_model("bard", out, more));
     let options = "--schedule constant --accumulate 2 --save-every 3";
     run("whole", &format!("{options} --steps 7"));
     run("halves", &format!("{options} --steps 4"));
-    let begun = log(&desk.path("halves"));
+    let begun = log(&dir.path("halves"));
     run("halves", "--resume --steps 7");
-    assert!(state(&desk.path("whole"), 7) == state(&desk.path("halves"), 7));
-    let (whole, halves) = (log(&desk.path("whole")), log(&desk.path("halves")));
+    assert!(state(&dir.path("whole"), 7) == state(&dir.path("halves"), 7));
+    let (whole, halves) = (log(&dir.path("whole")), log(&dir.path("halves")));
     assert_eq!(halves[..begun.len()], begun);
     let last = |lines: &[Value]| lines.last().unwrap()["val_loss"].clone();
     assert_eq!(last(&whole), last(&halves));
@@ -126,13 +126,13 @@ fn a_resumed_run_equals_an_uninterrupted_one() {
 
 #[test]
 fn a_killed_run_resumes_from_its_last_checkpoint() {
-    let desk = TestDir::new();
+    let dir = TestDir::new();
     let options = "--steps 100000 --save-every 1 --eval-every 7 --eval-windows 2";
     let mut announced = 0;
     for round in 0..6u32 {
         let mut command = match round {
-            0 => desk.train("run", options),
-            _ => desk.train("run", "--resume"),
+            0 => dir.train("run", options),
+            _ => dir.train("run", "--resume"),
         };
         let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -158,24 +158,24 @@ fn a_killed_run_resumes_from_its_last_checkpoint() {
             announced = step.map_or(announced, |(step, _)| step.parse().unwrap());
         }
         assert!(round == 0 || begun > 1, "it began again");
-        let newest = fs::read_dir(desk.path("run")).unwrap().filter_map(|entry| {
+        let newest = fs::read_dir(dir.path("run")).unwrap().filter_map(|entry| {
             let name = entry.unwrap().file_name().into_string().unwrap();
             name.strip_prefix("checkpoint-")?.parse::<u64>().ok()
         });
         let newest = newest.max().unwrap();
         assert!(newest >= announced, "{newest} is older than {announced}");
     }
-    let resumed = succeeds(&mut desk.train("run", &format!("--resume --steps {}", announced + 3)));
+    let resumed = succeeds(&mut dir.train("run", &format!("--resume --steps {}", announced + 3)));
     assert!(errors(&resumed).contains("saved"));
 }
 
 #[cfg(unix)]
 #[test]
 fn ctrl_c_saves_and_explains_how_to_resume() {
-    let desk = TestDir::new();
-    let mut command = desk.train("run", "--steps 1000000 --eval-every 50");
+    let dir = TestDir::new();
+    let mut command = dir.train("run", "--steps 1000000 --eval-every 50");
     let mut child = command.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    while !desk.path("run/log.jsonl").exists() {
+    while !dir.path("run/log.jsonl").exists() {
         assert_eq!(child.try_wait().unwrap(), None, "it ended by itself");
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -191,34 +191,34 @@ fn ctrl_c_saves_and_explains_how_to_resume() {
 
 #[test]
 fn a_run_that_diverges_stops_and_keeps_the_last_checkpoint() {
-    let desk = TestDir::new();
-    succeeds(&mut desk.train("run", "--steps 2 --save-every 1"));
+    let dir = TestDir::new();
+    succeeds(&mut dir.train("run", "--steps 2 --save-every 1"));
     let more = "--resume --steps 200 --lr 1e30 --clip 0 --schedule constant --save-every 500";
-    let message = fails(&mut desk.train("run", more), 1);
+    let message = fails(&mut dir.train("run", more), 1);
     assert!(message.contains("diverged"), "{message}");
     assert!(message.contains("the checkpoint of step 2 is kept"), "{message}");
-    assert!(desk.path("run/checkpoint-2/model.safetensors").exists());
+    assert!(dir.path("run/checkpoint-2/model.safetensors").exists());
 }
 
 #[test]
 fn fine_tuning_begins_where_the_weights_are() {
-    let desk = TestDir::new();
-    succeeds(&mut desk.train("base", "--steps 8"));
+    let dir = TestDir::new();
+    succeeds(&mut dir.train("base", "--steps 8"));
     let loss = |out: &str, weights: &str| {
         let more = format!("--steps 1 --lr 1e-9 --json {weights}");
-        let output = succeeds(&mut desk.train(out, &more));
+        let output = succeeds(&mut dir.train(out, &more));
         let text = String::from_utf8(output.stdout).unwrap();
         let figures: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
         figures["val_loss"].as_f64().unwrap()
     };
-    let base = desk.path("base");
+    let base = dir.path("base");
     let lines = log(&base);
     let known = lines.last().unwrap()["val_loss"].as_f64().unwrap();
     let tuned = loss("tuned", &format!("--weights {}", base.display()));
     assert!((tuned - known).abs() < 1e-4, "{tuned} and {known}");
     assert!(loss("new", "") > known + 0.3);
-    // From a GGUF, which contains its tokenizer.
-    let gguf = desk.path("base.gguf");
+    // A run can also start from a GGUF, which contains its tokenizer.
+    let gguf = dir.path("base.gguf");
     let convert = |dtype: &str| {
         let mut convert = Command::new(env!("CARGO_BIN_EXE_gpt"));
         convert.args(["convert", "--model", "nano", "--dtype", dtype, "--weights"]).arg(&base);
@@ -238,19 +238,19 @@ fn fine_tuning_begins_where_the_weights_are() {
 
 #[test]
 fn failures_are_one_sentence() {
-    let desk = TestDir::new();
+    let dir = TestDir::new();
     let many: String = ('!'..='\u{a0}').collect();
-    fs::write(desk.path("many.txt"), many.repeat(10)).unwrap();
-    fs::write(desk.path("short.txt"), "too short").unwrap();
+    fs::write(dir.path("many.txt"), many.repeat(10)).unwrap();
+    fs::write(dir.path("short.txt"), "too short").unwrap();
     let other = |text: &str, more: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gpt"));
         command.args(["train", "--model", "nano", "--device", "cpu", "--data"]);
-        command.arg(desk.path(text)).arg("--out").arg(desk.path("new"));
+        command.arg(dir.path(text)).arg("--out").arg(dir.path("new"));
         command.args(more.split_whitespace());
         fails(&mut command, 2)
     };
     let vocabulary = other("many.txt", "");
-    assert!(vocabulary.contains("needs 128 tokens"), "{vocabulary}");
+    assert!(vocabulary.contains("has 128 tokens"), "{vocabulary}");
     assert!(vocabulary.contains("has 65"), "{vocabulary}");
     assert!(vocabulary.contains("vocab: 128"), "{vocabulary}");
     for (message, part) in [
@@ -266,23 +266,23 @@ fn failures_are_one_sentence() {
     ] {
         assert!(message.contains(part), "{part} is not in: {message}");
     }
-    assert!(!desk.path("new").exists(), "a failed run leaves a folder behind");
-    succeeds(&mut desk.train("run", "--steps 2"));
+    assert!(!dir.path("new").exists(), "a failed run leaves a folder behind");
+    succeeds(&mut dir.train("run", "--steps 2"));
     for (message, part) in [
-        (fails(&mut desk.train("run", ""), 2), "already has a run, of 2 steps"),
-        (fails(&mut desk.train("run", "--resume --seed 5"), 2), "began with --seed 0"),
-        (fails(&mut desk.train("run", "--resume --tokenizer char"), 2), "keeps its tokenizer"),
-        (fails(&mut desk.train("run", "--resume --weights x"), 2), "takes no --weights"),
+        (fails(&mut dir.train("run", ""), 2), "already has a run, of 2 steps"),
+        (fails(&mut dir.train("run", "--resume --seed 5"), 2), "began with --seed 0"),
+        (fails(&mut dir.train("run", "--resume --tokenizer char"), 2), "keeps its tokenizer"),
+        (fails(&mut dir.train("run", "--resume --weights x"), 2), "takes no --weights"),
     ] {
         assert!(message.contains(part), "{part} is not in: {message}");
     }
-    fs::write(desk.path("text.txt"), LINES.repeat(61)).unwrap();
-    let changed = fails(&mut desk.train("run", "--resume --steps 3"), 2);
+    fs::write(dir.path("text.txt"), LINES.repeat(61)).unwrap();
+    let changed = fails(&mut dir.train("run", "--resume --steps 3"), 2);
     assert!(changed.contains("is not the text that the run"), "{changed}");
     let mut nothing = Command::new(env!("CARGO_BIN_EXE_gpt"));
-    nothing.args(["train", "--resume", "--out"]).arg(desk.path("nowhere"));
+    nothing.args(["train", "--resume", "--out"]).arg(dir.path("nowhere"));
     assert!(fails(&mut nothing, 2).contains("no checkpoint to resume"));
-    fs::write(desk.path("run/checkpoint-2/state.json"), "{").unwrap();
-    let damaged = fails(&mut desk.train("run", "--resume"), 2);
+    fs::write(dir.path("run/checkpoint-2/state.json"), "{").unwrap();
+    let damaged = fails(&mut dir.train("run", "--resume"), 2);
     assert!(damaged.contains("is not the state of a training run"), "{damaged}");
 }

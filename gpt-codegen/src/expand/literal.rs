@@ -1,9 +1,10 @@
 //! Converts a value of `gpt-plan` to a Rust expression of that value.
 //!
 //! The plan's types derive `serde::Serialize`; [`tokens`] uses a serializer whose output is Rust,
-//! so a new type or field of the plan needs no code here. Lists and texts become borrowed [`Cow`]s,
-//! which a `static` can hold. Expressions are text and parsed once: a procedural macro crosses into
-//! the compiler for every token that it builds, which would dominate a model's expansion.
+//! so a new type or field of the plan needs no code here. Lists and strings become borrowed
+//! [`Cow`]s, which a `static` can hold. The expression is built as text and parsed once: a
+//! procedural macro crosses into the compiler for every token that it builds, and building the
+//! expression from tokens would dominate a model's expansion.
 //!
 //! [`Cow`]: std::borrow::Cow
 
@@ -17,8 +18,9 @@ use serde::ser;
 const PLAN: &str = "plan";
 const COW: &str = "::std::borrow::Cow::Borrowed";
 
-/// The expression of `value`. Its types are from `gpt-plan`, which has to be in scope as `plan`. It
-/// is a block that declares the lists of bindings, each once, before the value.
+/// The expression of `value`. The types of `value` are from `gpt-plan`, which has to be in scope as
+/// `plan`. The expression is a block that declares each distinct list of bindings once, and then
+/// has the value.
 pub fn tokens(value: &(impl Serialize + ?Sized)) -> TokenStream {
     let mut out = Literal::default();
     value.serialize(&mut out).expect("the types of a plan have literals");
@@ -76,11 +78,12 @@ impl Literal {
         self.write(")")
     }
 
-    /// Refers to an entry of `BINDINGS`, which is added unless it is there.
+    /// Writes a reference to the entry of `BINDINGS` that is equal to `list`. Adds the entry if
+    /// there is none.
     fn write_bindings(&mut self, list: &(impl Serialize + ?Sized)) -> Result<(), Unsupported> {
         let mut own = Literal::default();
         list.serialize(&mut own)?;
-        // A slice: it is borrowed where the plan refers to it.
+        // The entry is the slice alone. The reference to it has the `Cow`.
         let slice = own.text.strip_prefix(COW).and_then(|text| {
             let text = text.strip_prefix('(')?;
             text.strip_suffix(')')

@@ -25,8 +25,8 @@ use crate::keys::{self, Kind};
 use crate::parse::{Base, Declared, Field};
 use crate::{Diagnostic, Model, wgsl};
 
-/// All items of `model`. Its shaders are validated here, except those in `validated`, which
-/// models before it share.
+/// All items of `model`. Validates its shaders, except those in `validated`, which earlier models
+/// share.
 pub fn model(
     model: &Model,
     validated: &mut HashSet<String>,
@@ -61,14 +61,14 @@ pub fn model(
             impl #ident {
                 /// The plan of this model: its tensors, buffers, kernels and steps.
                 #vis const PLAN: &'static plan::Plan = &PLAN;
-                /// Every shader of inference.
+                /// The kernels of inference, without their variants.
                 #vis const KERNELS: &'static [plan::Kernel] = plan::elements(&PLAN.kernels);
-                /// Every shader of training.
+                /// The kernels of training, without their variants.
                 #vis const TRAINING_KERNELS: &'static [plan::Kernel] =
                     plan::elements(&PLAN.training.kernels);
 
-                /// Bytes that training on `batch` sequences of `tokens` takes, by purpose; the same
-                /// on every device.
+                /// Bytes that training takes, by purpose, with batches of `batch` sequences of
+                /// `tokens` tokens. They are the same on every device.
                 #vis const fn train_bytes(batch: u32, tokens: u32) -> plan::TrainBytes {
                     Self::train_bytes_with(batch, tokens, plan::Recompute::Nothing)
                 }
@@ -150,8 +150,8 @@ fn constructors(root: &TokenStream, vis: &syn::Visibility) -> TokenStream {
         /// GGUF.
         ///
         /// # Errors
-        /// The file cannot be read, or does not fit this model; one message lists all
-        /// differences.
+        /// Fails if a file cannot be read, or if the weights do not fit this model; one message
+        /// lists all differences.
         #vis fn load(
             path: impl ::core::convert::AsRef<::std::path::Path>,
             device: &#root::Device,
@@ -162,7 +162,7 @@ fn constructors(root: &TokenStream, vis: &syn::Visibility) -> TokenStream {
         /// Random initial weights. A seed gives the same weights on every device.
         ///
         /// # Errors
-        /// The device has too little memory, or is lost.
+        /// Fails if the device has too little memory, or is lost.
         #vis fn init(
             device: &#root::Device,
             seed: u64,
@@ -172,8 +172,8 @@ fn constructors(root: &TokenStream, vis: &syn::Visibility) -> TokenStream {
     }
 }
 
-/// The errors of a model, and a type of its name with the functions and constants of a model, so
-/// that the errors cause no others.
+/// The errors of a model, and a type with its name and with the functions and constants of a model,
+/// so that code that uses the type causes no further errors.
 pub fn failed(root: &TokenStream, declared: &Declared, errors: &[Diagnostic]) -> TokenStream {
     let Declared { vis, ident, .. } = declared;
     let errors = compile_errors(errors);
@@ -250,8 +250,8 @@ fn empty_plan(name: &str) -> Plan {
     }
 }
 
-/// Adds an `include_bytes!` of the file that is the base to `items`, so that cargo compiles the
-/// crate again when the file changes. The compiler drops the bytes.
+/// If the base of the declaration is a file, adds an `include_bytes!` of the file to `items`, so
+/// that cargo compiles the crate again when the file changes. The compiler drops the bytes.
 pub fn with_file(declared: &Declared, items: TokenStream) -> TokenStream {
     let Some(Base::Config(_, path)) = &declared.base else { return items };
     let path = match Path::new(&path.value()).is_absolute() {

@@ -7,7 +7,7 @@ use quote::{format_ident, quote};
 use super::literal;
 use crate::Model;
 
-/// The constants, and an item that evaluates them: `rustc` evaluates an associated constant only
+/// The constants, and an item that uses them, because `rustc` evaluates an associated constant only
 /// where it is used. The module `plan` and the static `PLAN` have to be in scope.
 pub fn parameters(model: &Model, plan: &Plan) -> TokenStream {
     let Model { root, ident, vis, .. } = model;
@@ -49,13 +49,13 @@ pub fn parameters(model: &Model, plan: &Plan) -> TokenStream {
 /// The documentation of a tensor's constant.
 fn description(role: Role, component: Component) -> String {
     let (place, is_norm) = match role {
-        Role::TokenEmbedding => return "The embedding, a row for each token".to_owned(),
-        Role::Positions => return "The learned positions, a row for each".to_owned(),
-        Role::TokenTypes => return "The embedding of token types, a row for each".to_owned(),
+        Role::TokenEmbedding => return "The embedding: a row for each token".to_owned(),
+        Role::Positions => return "The learned positions: a row for each position".to_owned(),
+        Role::TokenTypes => return "The embedding of token types: a row for each type".to_owned(),
         Role::EmbeddingNorm => ("the norm of the embedding", true),
         Role::AttentionNorm => ("the norm through which the attention reads the stream", true),
         Role::Qkv => ("the projection to queries, keys and values", false),
-        Role::QkNorm => ("the norm of the heads of queries, then of keys", true),
+        Role::QkNorm => ("the norm of queries and keys (first for queries, then for keys)", true),
         Role::AttentionOut => ("the projection from the attention to the stream", false),
         Role::AttentionBranchNorm => ("the norm of the attention's output", true),
         Role::MlpNorm => ("the norm through which the MLP reads the stream", true),

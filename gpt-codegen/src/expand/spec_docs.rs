@@ -12,10 +12,10 @@ use crate::activations::BUILT_IN;
 use crate::keys::{KEYS, Key, Kind, Variant, type_name};
 
 /// A struct `Spec` with a field for each key, an enum for each choice and for the activations, and
-/// a function `any` that has any value.
+/// a generic function `any`, which can stand for any value.
 pub fn spec_docs() -> TokenStream {
     let fields = KEYS.iter().map(|key| field(key, &quote!(pub)));
-    // Variants of one choice may have the same field.
+    // Several variants may have the same field, whose enum is generated once.
     let mut choices: Vec<(&str, TokenStream)> = KEYS.iter().flat_map(choices).collect();
     choices.sort_by_key(|(name, _)| *name);
     choices.dedup_by_key(|(name, _)| *name);
@@ -40,8 +40,8 @@ pub fn spec_docs() -> TokenStream {
     }
 }
 
-/// The enums, with their keys' names, of `key` and of the fields of its variants, if it is a
-/// choice.
+/// The enum of `key` and those of the fields of its variants, each with the name of its key. Empty
+/// if `key` is not a choice.
 fn choices(key: &'static Key) -> Vec<(&'static str, TokenStream)> {
     let (Kind::Choice(variants) | Kind::ChoicePattern(_, variants)) = key.kind else {
         return Vec::new();
@@ -85,7 +85,7 @@ fn field(key: &Key, vis: &TokenStream) -> TokenStream {
     };
     let mut doc = sentence(key.doc);
     if let Some(default) = key.default {
-        doc.push_str(&format!(" `{default}` unless given."));
+        doc.push_str(&format!(" Default: `{default}`."));
     }
     quote!(#[doc = #doc] #vis #name: #kind)
 }

@@ -19,7 +19,7 @@ pub fn derivative(value: &Formula) -> Formula {
     tape.finish(*slopes.last().expect("a formula is never empty"))
 }
 
-/// The node on the new tape, and its slope.
+/// Adds `node` and its slope to the new tape, and returns their indices.
 fn rule(
     t: &mut Tape,
     node: &Node,
@@ -66,7 +66,8 @@ fn rule(
         Node::Sqrt(a) => {
             let own = t.push(Node::Sqrt(at(a)));
             // A lower bound of the divisor: the root of the smallest normal f32. It changes the
-            // slope only at zero, where the slope of `sqrt(max(x, 0))` would be 0 / 0.
+            // slope only where the argument is zero or subnormal. At zero, the slope of
+            // `sqrt(max(x, 0))` would be 0 / 0.
             let least = t.constant(f64::from(f32::MIN_POSITIVE).sqrt());
             let root = t.push(Node::Max(own, least));
             let twice = t.push(Node::Add(root, root));
@@ -131,7 +132,7 @@ fn constant_last(t: &Tape, a: u16, b: u16, at: &dyn Fn(u16) -> u16) -> (u16, u16
     if t.value(at(a)).is_some() { (b, a) } else { (a, b) }
 }
 
-/// The logistic function's slope at `u`, where it is `value`.
+/// The slope of the logistic function at `u`, where the function has the value `value`.
 fn sigmoid_slope(t: &mut Tape, value: u16, u: u16) -> u16 {
     let u = t.push(Node::Neg(u));
     let other = t.push(Node::Sigmoid(u));

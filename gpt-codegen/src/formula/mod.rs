@@ -1,10 +1,10 @@
 //! Activation closures: parsed into a formula, differentiated, and written as Rust and as WGSL.
 //!
 //! A closure of one variable becomes a tape of operations ([`gpt_plan::Formula`]). `tape` builds
-//! tapes without repetitions and with constants folded, `stable` rewrites what would overflow or
-//! cancel, `derivative` makes a second tape, and `write` prints a tape as a `let` for each node.
+//! tapes without repetitions and with constants folded, `stable` rewrites operations that would
+//! overflow or cancel, `derivative` makes a second tape, and `write` prints a tape as Rust or WGSL.
 //! `range` proves which nodes cannot overflow. `parse` reads the user's tokens and is the only
-//! place with error messages.
+//! module with error messages.
 
 mod derivative;
 mod parse;

@@ -11,7 +11,7 @@ use super::tape::Tape;
 use crate::Diagnostic;
 use crate::suggest::{closest, one_of};
 
-/// Functions of a closure, with the number of their arguments.
+/// The functions that a closure may call, and how many arguments each takes.
 const FUNCTIONS: [(&str, usize); 10] = [
     ("exp", 1),
     ("ln", 1),
@@ -31,7 +31,7 @@ const MAX_POWER: i64 = 64;
 /// The formula of one of the compiler's closures, such as `|x| 2.0 * tanh(x)`.
 ///
 /// # Panics
-/// `closure` is not a closure of the language.
+/// If `closure` is not a closure of this language.
 pub fn of(closure: &str) -> Formula {
     let parsed = syn::parse_str(closure).expect("one of the compiler's closures");
     match parse(&parsed) {
@@ -48,8 +48,10 @@ pub fn parse(closure: &ExprClosure) -> Result<Activation, Vec<Diagnostic>> {
         _ => None,
     };
     let Some(parameter) = parameter else {
+        let count = closure.inputs.len();
+        let plural = if count == 1 { "" } else { "s" };
         let found = Diagnostic::spanned(closure, "an activation is a function of one variable")
-            .found(format!("{} parameters", closure.inputs.len()))
+            .found(format!("{count} parameter{plural}"))
             .help("write it as `|x| x * tanh(x)`");
         return Err(vec![found]);
     };
@@ -67,7 +69,7 @@ pub fn parse(closure: &ExprClosure) -> Result<Activation, Vec<Diagnostic>> {
         let size = value.nodes.len().max(derivative.nodes.len());
         let long = Diagnostic::spanned(closure, "the activation is too long")
             .found(format!("{size} operations, derivative included"))
-            .help(format!("use at most {MAX_NODES}"));
+            .help(format!("use at most {MAX_NODES} operations"));
         return Err(vec![long]);
     }
     Err(parser.errors)
@@ -85,7 +87,8 @@ impl Parser {
         None
     }
 
-    /// Operations beyond any use; keeps a malicious input from making the compiler slow.
+    /// Adds a node, unless the tape already has many more than an activation may have: a malicious
+    /// input must not make the compiler slow.
     fn push(&mut self, node: Node) -> Option<u16> {
         (self.tape.len() < 4 * MAX_NODES).then(|| self.tape.push(node))
     }
@@ -175,7 +178,7 @@ impl Parser {
         let near = name.as_deref().and_then(|name| closest(name, names.iter().copied()));
         let help = match near {
             Some(near) => format!("did you mean `{near}`?"),
-            None => format!("the variables here are {}", one_of(names.iter().copied())),
+            None => format!("expected {}", one_of(names.iter().copied())),
         };
         let message = match &name {
             Some(name) => format!("unknown variable `{name}` in an activation"),

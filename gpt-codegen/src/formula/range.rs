@@ -1,4 +1,4 @@
-//! Interval arithmetic over a tape: which nodes can leave f32.
+//! Interval arithmetic over a tape: which nodes can exceed the range of f32.
 //!
 //! Arithmetic saturates, but a clamp is written only for nodes that need one. The magnitude of the
 //! argument is assumed to be at most 2^40, so polynomials of ordinary degree need no clamps.
@@ -24,7 +24,7 @@ pub fn may_overflow(formula: &Formula) -> Vec<bool> {
     overflows
 }
 
-/// Whether a result can be larger than the operands, which are finite.
+/// Whether a result can be larger in magnitude than the operands, which are finite.
 fn exceeds_operands(node: &Node) -> bool {
     matches!(
         node,
@@ -74,7 +74,7 @@ fn range(node: &Node, at: &dyn Fn(u16) -> Interval) -> Interval {
     }
 }
 
-/// The least and the greatest of `f` at the ends of both.
+/// The least and the greatest value of `f` at the ends of both intervals.
 fn corners(a: Interval, b: Interval, f: impl Fn(f64, f64) -> f64) -> Interval {
     let values = [f(a.0, b.0), f(a.0, b.1), f(a.1, b.0), f(a.1, b.1)];
     let low = values.iter().copied().fold(f64::INFINITY, f64::min);

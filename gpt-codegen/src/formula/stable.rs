@@ -1,15 +1,15 @@
 //! Rewriting: exponentials that overflow or cancel become forms that do neither.
 //!
 //! The closure `x / (1 + exp(-x))` and its derivative are finite for any `x`, but `exp(-x)` is not:
-//! in f32 it overflows if `x` is below -88. So a formula keeps no sum of exponentials in a quotient
-//! or a logarithm. With `s` the logistic function and `p`, `q` the logarithms of the two summands,
+//! in f32 it overflows if `x` is below -88. So sums of exponentials are removed from quotients and
+//! logarithms. With `s` the logistic function and `p`, `q` the logarithms of the two summands,
 //!
 //! - `1 / (e^p + e^q) = e^-q s(q - p)`, and `e^p / (e^p + e^q) = s(p - q)`;
 //! - `ln(e^p + e^q) = q + softplus(p - q)`;
 //! - `(e^p - e^q) / (e^p + e^q) = tanh((p - q) / 2)`, and `1 + tanh(u) = 2 s(2u)`;
 //! - `e^p e^q = e^(p + q)`, and `e^u - 1` is `ExpM1`.
 //!
-//! Derivatives are taken of the rewritten tape and pass through the same rules. What no rule
+//! Derivatives are taken of the rewritten tape and pass through the same rules. A node that no rule
 //! matches is evaluated as it was written, with saturating arithmetic ([`gpt_plan::Node`]).
 
 use gpt_plan::Node;
@@ -115,7 +115,7 @@ impl Tape {
             (Node::Exp(u), Node::Sigmoid(v)) if self.push(Node::Neg(u)) == v => {
                 Some(self.push(Node::Sigmoid(u)))
             }
-            // Exact where one of the factors is a power of two.
+            // Merges two constant factors where this is exact: one of them is a power of two.
             (Node::Const(c), Node::Mul(d, rest)) => {
                 let (d, rest) = match (self.value(d), self.value(rest)) {
                     (Some(d), _) => (d, rest),
@@ -248,7 +248,7 @@ impl Tape {
         }
     }
 
-    /// The logarithm of `i`, if it is an exponential, a positive constant, or a product of both.
+    /// The logarithm of `i`, if it is an exponential, a positive constant, or a product of these.
     fn exponent(&mut self, i: u16) -> Option<u16> {
         match self.node(i) {
             Node::Exp(u) => Some(u),

@@ -30,7 +30,7 @@ impl Tape {
         self.intern(Node::Const(value))
     }
 
-    /// May exceed what an index or an engine can take; the parser checks.
+    /// The number of nodes. The parser limits it.
     pub fn len(&self) -> usize {
         self.nodes.len()
     }
@@ -47,7 +47,7 @@ impl Tape {
         }
     }
 
-    /// Simplifications that change no bit of a finite result.
+    /// Simplifies a node. This changes no finite result, except the sign of a zero.
     fn fold(&mut self, node: Node) -> Folded {
         let operands = operands(&node);
         let values: Option<Vec<f64>> = operands.iter().map(|&i| self.value(i)).collect();
@@ -56,7 +56,7 @@ impl Tape {
         {
             return Folded::Node(Node::Const(apply(&node, &values)));
         }
-        // Commuting operands have one order, so that `a + b` and `b + a` are one node.
+        // Operands that commute are put in one order, so that `a + b` and `b + a` are one node.
         let node = match node {
             Node::Add(a, b) if a > b => Node::Add(b, a),
             Node::Mul(a, b) if a > b => Node::Mul(b, a),
@@ -122,7 +122,7 @@ enum Folded {
     Known(u16),
 }
 
-/// Equal, and for constants equal bit by bit, so that -0 and 0 differ.
+/// Whether two nodes are equal. Constants are compared bit by bit, so -0 and 0 differ.
 fn same(a: &Node, b: &Node) -> bool {
     match (a, b) {
         (Node::Const(a), Node::Const(b)) => a.to_bits() == b.to_bits(),

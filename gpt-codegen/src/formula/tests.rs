@@ -133,8 +133,8 @@ fn all_mistakes_at_once() {
     assert!(errors("|x| powi(x, 0.5)")[0].starts_with("the power has to be a whole number"));
 }
 
-/// `Formula::apply` evaluates whole blocks, a remainder, and formulas that are too long for blocks
-/// as `eval_f32` does one element.
+/// `Formula::apply` has the results of `eval_f32` in whole blocks, in the remainder after them, and
+/// for formulas that are too long for blocks.
 #[test]
 fn applying_a_formula_is_evaluating_it_everywhere() {
     let sum = (1..20).map(|n| format!("{n}.0 * tanh(x / {n}.5)"));

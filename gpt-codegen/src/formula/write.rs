@@ -1,6 +1,7 @@
-//! Formulas as text: a `let` for each node, in Rust for the CPU and in WGSL for the GPU.
+//! Formulas as text, in Rust for the CPU and in WGSL for the GPU.
 //!
-//! Both mean what [`Formula::eval_f32`] computes. A node whose result can overflow is clamped.
+//! Both texts compute the same as [`Formula::eval_f32`]. A node whose result can overflow is
+//! clamped.
 
 use gpt_plan::{Formula, Node};
 use proc_macro2::TokenStream;
@@ -9,7 +10,8 @@ use quote::{format_ident, quote};
 use super::range::may_overflow;
 use super::tape::operands;
 
-/// Statements and a final expression: the value of the formula at `x`, an `f32` in scope.
+/// A `let` for each node and a final expression: the value of the formula at `x`, an `f32` in
+/// scope.
 pub fn rust(formula: &Formula) -> TokenStream {
     let name = |i: u16| format_ident!("v{i}");
     let overflows = may_overflow(formula);
@@ -184,7 +186,7 @@ fn NAME_exp(u: f32) -> f32 {
 }
 "
             }
-            // The series' first nine terms: 1e-8 off at 1/2.
+            // The first nine terms of the series. At 1/2 the terms left out are below 3e-10.
             Helper::ExpM1 => {
                 "\
 // exp(u) - 1: Taylor's series where the difference would cancel.

@@ -3,7 +3,7 @@
 //!
 //! A row says which field of [`Spec`] it sets. A key that adds a field to a spec therefore takes a
 //! row here, the field, and the code that uses it. `norm` has the fields of norms, `rope` those of
-//! rotary positions.
+//! rotary positions, and `names` the values of the key `names`.
 
 mod names;
 mod norm;
@@ -33,8 +33,8 @@ pub enum Kind {
     /// One of several variants, which may have fields.
     Choice(&'static [Variant]),
     /// A variant for all layers, or a list of them that repeats over the layers. The function
-    /// removes the last value of the list, and returns whether there was one. `choose` of a variant
-    /// appends it to the list. `is` and the fields refer to the last value.
+    /// removes the last value of the list, and returns whether there was one. A variant's `choose`
+    /// appends the variant to the list. Its `is` and its fields refer to the last value.
     ChoicePattern(fn(&mut Spec) -> bool, &'static [Variant]),
     /// The name of an activation, or a closure.
     Activation(fn(&mut Spec) -> &mut Activation),
@@ -51,7 +51,7 @@ pub enum Range {
 
 /// A variant of a choice.
 pub struct Variant {
-    /// As a spec spells it.
+    /// The name as a spec spells it.
     pub name: &'static str,
     /// One phrase, for editors and the book.
     pub doc: &'static str,
@@ -65,9 +65,9 @@ pub struct Variant {
 
 /// A key of a spec, or a field of a variant.
 pub struct Key {
-    /// As a spec spells it.
+    /// The name as a spec spells it.
     pub name: &'static str,
-    /// The values that it accepts.
+    /// The values that it accepts, and the field that it sets.
     pub kind: Kind,
     /// As a spec would write it; none if the key is required.
     pub default: Option<&'static str>,
@@ -76,7 +76,7 @@ pub struct Key {
 }
 
 impl Kind {
-    /// Whether expressions of other sizes are accepted.
+    /// Whether expressions may use a key of this kind.
     pub fn is_size(self) -> bool {
         matches!(self, Kind::Size(_))
     }
@@ -146,7 +146,7 @@ pub static KEYS: [Key; 32] = [
         Kind::Choice(&[
             variant(
                 "PreNorm",
-                "norms before attention and MLP, and once before the head: GPT-2 and after",
+                "norms before attention and MLP, and one before the head: GPT-2 and later models",
                 |spec| spec.block = Block::PreNorm,
                 |spec| spec.block == Block::PreNorm,
                 &[],
@@ -160,7 +160,7 @@ pub static KEYS: [Key; 32] = [
             ),
             variant(
                 "Sandwich",
-                "norms before attention and MLP and of their outputs: Gemma 2 and 3",
+                "norms before attention and MLP, and norms of their outputs: Gemma 2 and 3",
                 |spec| spec.block = Block::Sandwich,
                 |spec| spec.block == Block::Sandwich,
                 &[],
@@ -184,7 +184,7 @@ pub static KEYS: [Key; 32] = [
                         _ => unreachable!("a field of another block"),
                     }),
                     Some("1"),
-                    "1 for both, or 2: one for each",
+                    "1 if attention and MLP share a norm, 2 if each has its own",
                 )],
             ),
         ]),
@@ -262,14 +262,14 @@ pub static KEYS: [Key; 32] = [
             &[
                 variant(
                     "Causal",
-                    "itself and earlier tokens",
+                    "a token attends to itself and to earlier tokens",
                     |spec| spec.mask.0.to_mut().push(Mask::Causal),
                     |spec| spec.mask.0.last() == Some(&Mask::Causal),
                     &[],
                 ),
                 variant(
                     "Bidirectional",
-                    "all tokens, as in BERT",
+                    "a token attends to all tokens, as in BERT",
                     |spec| spec.mask.0.to_mut().push(Mask::Bidirectional),
                     |spec| spec.mask.0.last() == Some(&Mask::Bidirectional),
                     &[],
@@ -277,13 +277,13 @@ pub static KEYS: [Key; 32] = [
             ],
         ),
         Some("Causal"),
-        "whether a token attends to earlier tokens only, or to all; a list repeats over the layers",
+        "whether a token attends only to itself and earlier tokens, or to all; a list repeats over the layers",
     ),
     key(
         "window",
         Kind::SizePattern(|spec| &mut spec.window),
         Some("None"),
-        "a token attends only to tokens at a distance below it; a list repeats over the layers",
+        "a token attends only to tokens at a distance below the window; a list repeats over the layers",
     ),
     key(
         "attention_scale",
@@ -371,7 +371,7 @@ pub static KEYS: [Key; 32] = [
         "token_types",
         Kind::OptionalSize(|spec| &mut spec.token_types),
         Some("None"),
-        "types of tokens (BERT has 2); the vector of type 0 is added to the embedding of every token",
+        "number of token types (BERT has 2); the vector of type 0 is added to the embedding of every token",
     ),
     key(
         "embedding_norm",
@@ -419,7 +419,7 @@ pub static KEYS: [Key; 32] = [
         "names",
         Kind::Choice(&names::VARIANTS),
         Some("Closest"),
-        "the names of tensors in safetensors files, by their class in transformers",
+        "the names of tensors in safetensors files: those of a class of transformers",
     ),
 ];
 

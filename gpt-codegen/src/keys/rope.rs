@@ -10,13 +10,13 @@ pub const FIELDS: [Key; 4] = [
         "theta",
         Kind::NumberPattern(Range::Positive, |spec| &mut rope(spec).theta),
         Some("10_000.0"),
-        "base of the rotary frequencies; a list repeats over the layers, `None` rotates nothing",
+        "base of the rotary frequencies; a list repeats over the layers; `None` rotates nothing",
     ),
     key(
         "dims",
         Kind::Size(|spec| &mut rope(spec).dims),
         Some("head_dim"),
-        "elements of a head that rotate, from the first on",
+        "number of elements of a head that rotate, from the first on",
     ),
     key(
         "pairs",
@@ -30,7 +30,7 @@ pub const FIELDS: [Key; 4] = [
             ),
             variant(
                 "Interleaved",
-                "neighbours: GPT-J, Cohere",
+                "two neighbouring elements: GPT-J, Cohere",
                 |spec| rope(spec).pairs = RotaryPairs::Interleaved,
                 |spec| spec.rope().is_some_and(|rope| rope.pairs == RotaryPairs::Interleaved),
                 &[],
@@ -83,7 +83,7 @@ pub const FIELDS: [Key; 4] = [
                                 _ => unreachable!("the variant was just appended"),
                             }),
                             Some("1.0"),
-                            "wavelengths above `original_context / low_freq_factor` are divided",
+                            "frequencies with wavelengths above `original_context / low_freq_factor` are divided",
                         ),
                         key(
                             "high_freq_factor",
@@ -92,13 +92,13 @@ pub const FIELDS: [Key; 4] = [
                                 _ => unreachable!("the variant was just appended"),
                             }),
                             Some("4.0"),
-                            "wavelengths below `original_context / high_freq_factor` stay",
+                            "frequencies with wavelengths below `original_context / high_freq_factor` are unchanged",
                         ),
                     ],
                 ),
                 variant(
                     "Yarn",
-                    "YaRN: pairs with few rotations in `original_context` divided by `factor`",
+                    "YaRN: frequencies of pairs with few rotations in `original_context` are divided",
                     |spec| {
                         rope(spec).scaling.0.to_mut().push(RopeScaling::Yarn {
                             factor: 1.0,
@@ -120,7 +120,7 @@ pub const FIELDS: [Key; 4] = [
                                 _ => unreachable!("the variant was just appended"),
                             }),
                             Some("32.0"),
-                            "pairs with more rotations are unchanged",
+                            "frequencies of pairs with more rotations than this are unchanged",
                         ),
                         key(
                             "beta_slow",
@@ -129,7 +129,7 @@ pub const FIELDS: [Key; 4] = [
                                 _ => unreachable!("the variant was just appended"),
                             }),
                             Some("1.0"),
-                            "the frequencies of pairs with fewer rotations are divided",
+                            "frequencies of pairs with fewer rotations than this are divided",
                         ),
                         key(
                             "attention_factor",
@@ -147,7 +147,7 @@ pub const FIELDS: [Key; 4] = [
                                 _ => unreachable!("the variant was just appended"),
                             }),
                             Some("true"),
-                            "whether the bounds between the pairs are rounded to whole pairs",
+                            "whether the bounds between these pairs are rounded to whole pairs",
                         ),
                     ],
                 ),

@@ -1,10 +1,10 @@
 //! The backward rule of each op, and the backward pass that follows from them.
 //!
 //! [`backward`] processes the ops of a section in reverse. The gradient of the stream is in `DX`,
-//! updated in place. A residual connection adds the rows of a slot, its source, to a branch.
-//! Backward, it passes the gradient to the source unchanged, so `DX` then holds a part of the
-//! source's gradient. Every other op that reads the source adds its own part: a norm by
-//! [`Op::NormInput`], a projection by [`Op::Add`].
+//! updated in place. A residual connection adds the rows of a slot, its source, to a branch. In the
+//! backward pass it passes the gradient to the source unchanged, so `DX` then holds one term of the
+//! source's gradient. Every other op that reads the source adds its own term: a norm with
+//! [`Op::NormInput`], a projection with [`Op::Add`].
 
 use gpt_plan::{
     BranchSum, BufferId, Epilogue, Heads, Op, Positions, Projection, Site, Slot, Spec, Statistics,
@@ -14,8 +14,8 @@ use super::forward::Named;
 
 const DX: Slot = BufferId::DX.here();
 const NORMED: Slot = BufferId::Normed.here();
-/// The gradient of a norm's output. While there is none, it holds the gradient of the values before
-/// a dropout.
+/// The gradient of a norm's output. At other times the slot holds the gradient of a branch, or of
+/// the embedding, before its dropout and its factor.
 const D_NORMED: Slot = BufferId::DNormed.here();
 const D_BRANCH: Slot = BufferId::DBranch.here();
 const D_QKV: Slot = BufferId::DQkv.here();
@@ -99,7 +99,8 @@ fn is_norm(op: &Op) -> bool {
 
 struct Backward<'a> {
     spec: &'a Spec,
-    /// The slot of whose gradient `DX` holds a part; none before the first op of the section.
+    /// The slot whose gradient `DX` holds, at least in part. None before the first op of the
+    /// section.
     stream: Option<Slot>,
     /// Whether `D_NORMED` holds a gradient of a norm's output.
     is_normed_pending: bool,
@@ -125,8 +126,8 @@ impl Backward<'_> {
     }
 
     /// Passes `dy` back through a multiplication by `scale` and the dropout of `site`, and returns
-    /// the slot with the result. Without either, that is `dy` itself. Otherwise it is `D_NORMED`,
-    /// which the added op writes; the projection reads it before [`project`](Self::project) stores
+    /// the slot with the result. Without either, that is `dy` itself. Otherwise an op is added that
+    /// writes the result to `D_NORMED`; later ops read it before [`project`](Self::project) stores
     /// the gradient of a normed input there.
     fn through_dropout(&mut self, name: &str, dy: Slot, site: Site, scale: f64) -> Slot {
         if self.spec.dropout == 0.0 && scale == 1.0 {
@@ -149,8 +150,8 @@ impl Backward<'_> {
                 _ => D_BRANCH,
             },
             Epilogue::Heads { .. } => D_QKV,
-            // A norm reads this activation. If a projection does, its `ProjectInput` has the
-            // slopes.
+            // A norm reads this activation. If a projection reads one, its `ProjectInput`
+            // multiplies by the slopes.
             Epilogue::Activation { slopes: Some(slopes), out, .. } if self.stream == Some(out) => {
                 self.stream = None;
                 let op = Op::Multiply { a: DX, b: slopes, out: DX };
@@ -228,7 +229,7 @@ impl Backward<'_> {
         self.stream = Some(x);
     }
 
-    /// Like [`norm`](Self::norm), for a branch that is added to the stream.
+    /// Like [`norm`](Self::norm), for the norm of a branch that is added to the stream.
     fn branch_norm(&mut self, name: &str, op: &Op, sum: BranchSum) {
         let Op::Norm { norm, x, stats: Some(stats), out, .. } = *op else {
             unreachable!("training stores statistics");

@@ -98,7 +98,8 @@ impl PassSlots {
     };
 }
 
-/// The buffer of the norm's statistics of the rows of `x`: the mean and 1 / deviation.
+/// The slot of the statistics with which a norm of `x` is computed: the mean and 1 / deviation of
+/// each row.
 pub fn stats(x: Slot) -> Slot {
     let buffer = match x.buffer {
         BufferId::X => BufferId::StatsX,

@@ -9,7 +9,7 @@ use super::forward::{self, Named, Ops, PassSlots};
 use super::tensors::Table;
 use crate::wgsl;
 
-/// The part of a plan that runs a forward pass.
+/// The sections and kernels of inference.
 pub struct Inference {
     pub sections: Vec<Section>,
     /// Every kernel of the steps, of `split_attention` and of `sampling`.
@@ -97,7 +97,7 @@ impl Builder<'_> {
         KernelChoice::ByFormat(Format::ALL.map(|format| self.kernel(name, op, phase, format)))
     }
 
-    /// The index of the kernel, or [`NO_KERNEL`] if the matrix does not fit the bindings of one.
+    /// The index of the kernel, or [`NO_KERNEL`] if the matrix does not fit in a kernel's bindings.
     fn kernel(&mut self, name: &str, op: &Op, phase: Phase, format: Format) -> u16 {
         let kernel =
             wgsl::kernel(self.model, self.spec, &self.table.tensors, name, op, phase, format);

@@ -77,7 +77,7 @@ impl Table {
         });
         let every = Place::Layers { first: 0 };
         // A norm is the prologue of the projection that reads the stream. In a post-norm block the
-        // attention therefore applies the norm of the end of the previous layer. The first layer
+        // attention therefore applies the norm at the end of the previous layer. The first layer
         // reads the embedding without a norm, and the head applies the last norm.
         let attn_norm = match spec.block {
             Block::PostBranch => None,
@@ -189,7 +189,7 @@ struct Vector<'a> {
     name: String,
     place: Place,
     init: Init,
-    /// The vectors of a file that stack to this one.
+    /// The vectors of a file that are stacked to form this one.
     names: &'a [Names],
     /// Added to the layer's number in the names of a file.
     shift: i32,
@@ -209,8 +209,8 @@ impl Builder<'_> {
         id
     }
 
-    /// Adds a matrix. `names` are the tensors of a file that stack to it. The standard deviation of
-    /// its initial weights is `share` times the usual one ([`deviation`]).
+    /// Adds a matrix. `names` are the tensors of a file that are stacked to form it. The standard
+    /// deviation of its initial weights is `share` times the usual one ([`deviation`]).
     fn matrix(
         &mut self,
         role: Role,
@@ -255,8 +255,8 @@ impl Builder<'_> {
         })
     }
 
-    /// Adds the matrix of a projection, with a `share` as in [`matrix`](Self::matrix), and its
-    /// bias.
+    /// Adds the matrix of a projection, with a `share` as in [`matrix`](Self::matrix), and its bias
+    /// if it has one.
     fn projection(
         &mut self,
         role: Role,

@@ -14,7 +14,7 @@ fn plans(spec: &str) -> Plan {
     super::plan(&name, &spec)
 }
 
-/// A model that has every tensor.
+/// A model with every tensor that a GPT-2 can have, including a head of its own.
 fn every_tensor() -> Plan {
     plans("tie_embeddings: false, dropout: 0.1")
 }
@@ -61,7 +61,7 @@ fn sections(plan: &mut Plan) -> Vec<&mut Section> {
     lists.into_iter().flat_map(Cow::to_mut).collect()
 }
 
-/// The ops of all steps called `name`: the first is of inference, where it has one.
+/// The ops of all steps called `name`. If inference has such a step, its op is first.
 fn ops<'a>(plan: &'a mut Plan, name: &str) -> Vec<&'a mut Op> {
     let steps = sections(plan).into_iter().flat_map(|section| section.steps.to_mut());
     steps.filter(|step| step.name == name).map(|step| &mut step.op).collect()
@@ -107,7 +107,7 @@ fn wrong_tensors() {
         projection(plan, "mlp_up").weight = TensorId(999);
     });
     assert!(message.contains("beyond the list of tensors"), "{message}");
-    // Each matrix in place of each other one that has another shape.
+    // Each tensor in place of each matrix from which it differs in kind, place or shape.
     let names = ["qkv", "attention_out", "mlp_up", "mlp_down", "head"];
     for plan in [every_tensor(), gated()] {
         for name in names {

@@ -89,8 +89,8 @@ impl Pass {
     }
 }
 
-/// Replaces the norm of each projection by an op before it. A residual that was read through that
-/// norm reads the op's output.
+/// Replaces the norm of each projection by an op before it. A residual connection that read the
+/// stream through that norm reads the op's output instead.
 fn materialize_norms(ops: Vec<Named>) -> Vec<Named> {
     let normed = BufferId::Normed.here();
     let mut out = Vec::new();
@@ -151,7 +151,7 @@ pub fn buffers(spec: &Spec) -> Vec<Buffer> {
     };
     let narrow = |id, width, copies| Buffer { stride: width, ..wide(id, width, copies) };
     let (per_layer, and_end, one) = (Copies::PerLayer, Copies::PerLayerAndEnd, Copies::One);
-    // The buffers of norms that not every spec has.
+    // The buffers that not every spec needs.
     let mut some = Vec::new();
     if spec.block.norms_branches() {
         some.extend([

@@ -67,7 +67,8 @@ impl<'a> Evaluator<'a> {
         None
     }
 
-    /// The model's own value that an expression of its base depends on.
+    /// The span of an error in the inherited value of `key`: the model's own value that it depends
+    /// on, or the fallback span.
     fn culprit(&self, key: &str) -> Span {
         let mut names = vec![key.to_owned()];
         let mut i = 0;
@@ -109,7 +110,7 @@ impl<'a> Evaluator<'a> {
             self.errors.push(
                 Diagnostic::new(span, format!("the value of `{key}` depends on itself"))
                     .note(format!("`{path}`"))
-                    .help("give one of them a number"),
+                    .help("give one of these keys a number"),
             );
             for key in broken {
                 self.done.insert(key, None);
@@ -295,7 +296,7 @@ fn mentioned(expr: &Expr) -> Vec<String> {
     found
 }
 
-/// An expression as it would be written.
+/// The text of an expression, for messages.
 pub fn text_of(expr: &Expr) -> String {
     expr.to_token_stream().to_string()
 }

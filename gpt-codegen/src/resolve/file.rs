@@ -7,10 +7,10 @@ use syn::LitStr;
 
 use crate::Diagnostic;
 
-/// A `config.json` has a few kilobytes.
+/// The greatest size of a file, in bytes. A `config.json` has a few kilobytes.
 const LONGEST: u64 = 1 << 20;
 
-/// The spec of the file at `path`, which is relative to `folder`. Errors are on the path.
+/// The spec of the file at `path`. A relative path starts from `folder`. Errors are on the path.
 pub fn read(folder: &Path, path: &LitStr) -> Result<Spec, Vec<Diagnostic>> {
     let file = folder.join(path.value());
     let fail = |message: String| Diagnostic::new(path.span(), message);
@@ -22,7 +22,7 @@ pub fn read(folder: &Path, path: &LitStr) -> Result<Spec, Vec<Diagnostic>> {
         };
         vec![
             fail(format!("the file {:?} cannot be read: {error}", path.value()))
-                .help(format!("the path is relative to {place}")),
+                .help(format!("a relative path starts from {place}")),
         ]
     };
     if std::fs::metadata(&file).map_err(unreadable)?.len() > LONGEST {
@@ -53,7 +53,7 @@ mod tests {
         let path = file(&folder, r#"{ "model_type": "gpt2", "n_layer": 2, "bias": false }"#);
         let found = spec(&format!("..config({path:?})")).unwrap();
         assert_eq!(found, spec("layers: 2, bias: false, ..GPT2_SMALL").unwrap());
-        // The width of a head and the MLP's follow, as in any base.
+        // The widths of a head and of the MLP follow `embed`, as with any base.
         let found = spec(&format!("embed: 96, heads: 6, ..config({path:?})")).unwrap();
         assert_eq!((found.head_dim, found.mlp.hidden), (16, 384));
     }
@@ -69,7 +69,7 @@ mod tests {
         assert!(message.starts_with("the file \"no/such.json\" cannot be read: "), "{message}");
         assert!(shown.contains("\n2 | ..config(\"no/such.json\")\n"), "{shown}");
         assert!(shown.contains("\n  |          ^^^^^^^^^^^^^^\n"), "{shown}");
-        assert!(shown.contains("help: the path is relative to the current folder"), "{shown}");
+        assert!(shown.contains("help: a relative path starts from the current folder"), "{shown}");
 
         let path = file(&folder, r#"{ "model_type": "gpt2", "windows": 3, "n_layer": 0 }"#);
         let errors = spec(&format!("..config({path:?})")).unwrap_err();

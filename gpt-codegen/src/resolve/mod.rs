@@ -53,18 +53,18 @@ pub struct Merged {
     pub base: Option<String>,
 }
 
-/// The bases that a declaration may use, besides presets.
+/// The bases, other than presets, that a declaration may use.
 #[derive(Default)]
 pub struct Known {
     /// Models that the same invocation of the macro declares earlier. `None` stands for a model
     /// with errors.
     pub models: BTreeMap<String, Option<Merged>>,
-    /// The folder to which paths of files are relative.
+    /// The folder from which relative paths of files start.
     pub folder: PathBuf,
 }
 
-/// Merges `declared` with its base and evaluates the result. Returns the spec, and the merged
-/// model, on which later models may build; `None` if there are errors.
+/// Merges `declared` with its base and evaluates the result. Returns the merged model, on which
+/// later models may build (`None` if there are errors), and the spec.
 pub fn resolve(
     declared: &Declared,
     known: &Known,
@@ -105,8 +105,10 @@ fn merge(declared: &Declared, known: &Known, errors: &mut Vec<Diagnostic>) -> Op
             let twice =
                 Diagnostic::new(field.key.span(), format!("the key `{name}` is given twice"));
             let line = first.key.span().start().line;
-            let place =
-                if line > 0 { format!("first on line {line}") } else { "once before".to_owned() };
+            let place = match line {
+                0 => "the first is earlier in this declaration".to_owned(),
+                line => format!("the first is on line {line}"),
+            };
             errors.push(twice.note(place).help("remove one of them"));
             continue;
         }
@@ -123,12 +125,15 @@ fn merge(declared: &Declared, known: &Known, errors: &mut Vec<Diagnostic>) -> Op
         .collect();
     if !missing.is_empty() {
         let quoted: Vec<String> = missing.iter().map(|m| format!("`{m}`")).collect();
-        let plural = if missing.len() == 1 { "" } else { "s" };
+        let (plural, give) = match missing.len() {
+            1 => ("", "give it a value"),
+            _ => ("s", "give them values"),
+        };
         let error = Diagnostic::new(
             declared.ident.span(),
             format!("missing key{plural} {}", quoted.join(", ")),
         );
-        errors.push(error.help("give them a value, or start from a base such as `..GPT2_SMALL`"));
+        errors.push(error.help(format!("{give}, or start from a base such as `..GPT2_SMALL`")));
         complete = false;
     }
     for key in KEYS.iter().filter(|_| base_is_known) {
@@ -205,7 +210,7 @@ fn base_entries(
             let help = match closest(&name, candidates.iter().copied()) {
                 Some(near) => format!("did you mean `..{near}`?"),
                 None => format!(
-                    "the bases are {}, and models declared before this one",
+                    "expected a model declared before this one, or one of {}",
                     one_of(candidates.iter().copied())
                 ),
             };

@@ -189,7 +189,7 @@ fn unknown_field(e: &mut Evaluator<'_>, variant: &'static Variant, field: &Ident
     let help = match (closest(&name, names.iter().copied()), names.is_empty()) {
         (Some(near), _) => format!("did you mean `{near}`?"),
         (None, true) => format!("`{}` has no fields", variant.name),
-        (None, false) => format!("its fields are {}", one_of(names.iter().copied())),
+        (None, false) => format!("expected {}", one_of(names.iter().copied())),
     };
     e.fail::<()>(field.span(), |span| {
         Diagnostic::new(span, format!("unknown field `{name}` of `{}`", variant.name)).help(help)
@@ -270,7 +270,7 @@ fn flag(e: &mut Evaluator<'_>, name: &str, value: &Expr) -> Option<bool> {
         };
         match other {
             Some(other) => value = other,
-            // The other flag reports its own value.
+            // The other flag reports the error in its own value.
             None if step > 0 => return None,
             None => {
                 let found = text_of(&value);

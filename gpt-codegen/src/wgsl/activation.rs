@@ -1,4 +1,4 @@
-//! Activations of an MLP: a file for each built-in one, a generated function for a closure.
+//! Activations: a file for each that has kernels, a generated function for each closure.
 
 use gpt_plan::Activation;
 use gpt_shaders::files;
@@ -6,7 +6,7 @@ use gpt_shaders::files;
 use super::header::{Header, Parts};
 use crate::formula;
 
-/// The file of a built-in activation, which defines `activation` and `slope`.
+/// The file of an activation that is not a closure. It defines `activation` and `slope`.
 fn file(activation: &Activation) -> Option<&'static str> {
     match activation {
         Activation::Gelu => Some(files::ACTIVATION_GELU),
@@ -17,7 +17,7 @@ fn file(activation: &Activation) -> Option<&'static str> {
     }
 }
 
-/// Adds the activation. If it is a closure and `slope` is true, also its derivative.
+/// Adds the activation and, if it is a closure and `slope` is true, its derivative.
 pub fn add(activation: &Activation, slope: bool, header: &mut Header, parts: &mut Parts) {
     parts.extend(file(activation));
     if let Activation::Custom { value, derivative, .. } = activation {

@@ -18,7 +18,7 @@ const PREFILL_WORKGROUP: u32 = 64;
 /// Queries, or keys, of a workgroup in training. The WGSL has this number built in.
 const TRAIN_QUERIES: u32 = 4;
 
-/// The kernel over all keys.
+/// The kernel of attention over all keys that a query sees.
 pub fn kernel(context: &Context<'_>, scores: &Scores) -> Kernel {
     let spec = context.spec;
     let (workgroup, queries) = match context.phase {
@@ -33,7 +33,8 @@ pub fn kernel(context: &Context<'_>, scores: &Scores) -> Kernel {
 
 /// The two kernels of split attention, which decodes a token with the keys of a long cache divided
 /// over several workgroups: one attends to a split of the keys, the other merges the splits. None
-/// if no token attends to more than [`SPLIT_FROM`] keys, or the mask is not causal.
+/// if the context has at most [`SPLIT_FROM`] tokens, if the scores differ between layers, or if the
+/// attention has a window or is not causal.
 pub fn split(model: &str, spec: &Spec) -> Option<[Kernel; 2]> {
     // One pair of kernels serves all layers, and a window is short.
     let scores = spec.scores(0);
@@ -84,11 +85,11 @@ fn head_sizes(header: &mut Header, spec: &Spec, scores: &Scores) {
     header.size("GROUP", group, "query heads that share a key head");
     let doc = match spec.attention_scale {
         None => "1 / sqrt(HEAD_DIM)",
-        Some(_) => "factor of products",
+        Some(_) => "factor of the products of queries and keys",
     };
     header.number("SCALE", scores.scale, doc);
     if let Some(window) = scores.window {
-        let doc = "a query attends to keys at a distance below it";
+        let doc = "the distance below which a query attends to a key";
         header.size("WINDOW", window, doc);
     }
     if let Some(softcap) = scores.softcap {
@@ -99,7 +100,7 @@ fn head_sizes(header: &mut Header, spec: &Spec, scores: &Scores) {
     }
 }
 
-/// A function from a head to its slope.
+/// A WGSL function from a head to its slope in ALiBi.
 fn slopes(spec: &Spec, scores: &Scores) -> String {
     let cases: String = (0..spec.heads)
         .map(|head| {
@@ -170,7 +171,7 @@ fn cached(
 }
 
 impl TrainKernels<'_> {
-    /// The forward pass.
+    /// The kernel of the forward pass.
     pub(super) fn attention(&mut self, scores: &Scores) -> u16 {
         let mut parts = self.score_parts(scores);
         parts.extend(self.read_files(false));
@@ -184,7 +185,8 @@ impl TrainKernels<'_> {
         self.add("attention", header, parts, tiling)
     }
 
-    /// The backward pass: delta, then the gradients of queries, then of keys and values.
+    /// The kernels of the backward pass: delta, the gradient of queries, and that of keys and
+    /// values.
     pub(super) fn attention_backward(&mut self, scores: &Scores, rotary: Option<u16>) -> Vec<u16> {
         let spec = self.spec;
         let (header, tiling) = self.heads("delta, which softmax's gradient subtracts", scores, 1);
@@ -208,7 +210,7 @@ impl TrainKernels<'_> {
         vec![delta, queries, keys]
     }
 
-    /// The files that open the kernels of scores.
+    /// The first files of the kernels that compute scores.
     fn score_parts(&self, scores: &Scores) -> Parts {
         let mut parts = vec![files::SHARED_ENTRY_PLAIN, files::SHARED_TRAIN_PASS];
         parts.extend(score_files(scores));
@@ -216,7 +218,8 @@ impl TrainKernels<'_> {
         parts
     }
 
-    /// The files that read rows of queries, keys and values, and of the output's gradient.
+    /// The files that read rows of queries, keys and values and, if `gradient` is true, of the
+    /// output's gradient.
     fn read_files(&self, gradient: bool) -> Parts {
         let (qkv, da, shared) = if self.spec.head_dim.is_multiple_of(4) {
             (files::ATTENTION_QKV_QUADS, files::ATTENTION_DA_QUADS, None)

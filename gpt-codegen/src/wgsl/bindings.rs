@@ -1,8 +1,8 @@
 //! The bindings of a kernel, read off the declarations in its files.
 //!
-//! A plan is made far more often than its kernels are validated (every test makes some), so the
-//! declarations are found in the text, once a file. naga parses every kernel when a model is
-//! expanded, and [`check`] then holds its global variables against this list.
+//! Plans are made far more often than their kernels are validated (almost every test makes some),
+//! so the declarations are found in the text of each file, once. naga parses every kernel when a
+//! model is expanded, and [`check`] then compares its global variables with this list.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

@@ -10,7 +10,8 @@ use super::{Context, matmul};
 /// Invocations of a workgroup.
 const WORKGROUP: u32 = 64;
 
-/// Workgroups that share the columns of the embedding's gradient.
+/// Workgroups that share a column of the embedding's gradient. Each sums the tokens of one
+/// remainder.
 const REMAINDERS: u32 = 8;
 
 /// The tables whose rows are added to the token embeddings.

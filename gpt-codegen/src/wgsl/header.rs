@@ -1,4 +1,4 @@
-//! The generated part of a kernel: constants, and the functions of a closure.
+//! The generated header of a kernel: constants and functions.
 
 use gpt_plan::{Kernel, Str};
 
@@ -7,7 +7,7 @@ use super::bindings::bindings;
 /// The names of the files that follow a header.
 pub type Parts = Vec<&'static str>;
 
-/// Builds a header. If two files need the same name, it is declared once.
+/// Builds a header. A name that two files need is declared once.
 #[derive(Clone)]
 pub struct Header {
     /// The title and the enabled extensions, which precede all declarations.

@@ -1,11 +1,11 @@
 //! Kernels: for each op the header of a model and the files of `gpt-shaders` that follow it.
 //!
-//! A header has sizes, aliases and the code of a closure; all other code is in the files. Code that
-//! varies is chosen by naming one file or another with the same functions. The modules are the
-//! operations, each for inference and training: `matmul`, `attention`, `norm`, `embed`,
-//! `activation`, `loss`, `dropout`, `sampling`, `optimizer`. `training` collects the kernels of a
-//! training pass, each once. `validate` hands linked kernels to naga and maps its errors back to
-//! the files.
+//! A header has constants and generated functions, such as a closure; all other code is in the
+//! files. Code that varies is chosen by naming one file or another with the same functions. The
+//! modules are the operations, each for inference and training: `matmul`, `attention`, `norm`,
+//! `embed`, `activation`, `loss`, `dropout`, `sampling`, `optimizer`. `training` collects the
+//! kernels of a training pass, each once. `validate` hands linked kernels to naga and maps its
+//! errors back to the files.
 
 mod activation;
 mod attention;
@@ -28,8 +28,8 @@ pub use sampling::{SamplingSizes, kernel as sampling};
 pub use validate::{validate, validate_every_variant, validate_plan, variants};
 
 /// The kernel of step `name`; `None` if the matrix has more parts in `format` than a kernel can
-/// bind. `tensors` is the model's table: the shape of the matrix that `op` reads, and the offsets
-/// of its vectors ([`gpt_plan::vector_offset`]).
+/// bind. `tensors` is the model's table of tensors. It gives the shape of the matrix that `op`
+/// reads, and the offsets of the vectors ([`gpt_plan::vector_offset`]).
 pub fn kernel(
     model: &str,
     spec: &Spec,

@@ -1,5 +1,5 @@
-//! Norms: the prologue of a projection, the norms of a branch and of queries and keys, and forward
-//! and backward of training.
+//! Norms: the prologue of a projection; the norms of the embedding, of a branch, and of queries and
+//! keys; and the forward and backward kernels of training.
 
 use gpt_plan::{
     BranchSum, BufferId, Grid, Kernel, Norm, NormKind, NormRef, QkGroups, Spec, vector_offset,
@@ -13,7 +13,7 @@ use super::training::{Tiling, TrainKernels, WORKGROUP, summed};
 
 /// Adds the statistics of a norm.
 fn statistics(norm: Norm, header: &mut Header, parts: &mut Parts) {
-    header.number("EPSILON", norm.eps, "added to the variance");
+    header.number("EPSILON", norm.eps, "added before the square root");
     parts.push(match norm.kind {
         NormKind::Layer => files::NORM_LAYER,
         NormKind::Rms => files::NORM_RMS,
@@ -114,8 +114,8 @@ fn kernel_name(context: &Context<'_>) -> String {
     format!("{}_{}", context.name, context.phase_name())
 }
 
-/// A workgroup for each of `groups` parts of a row, which are at most `width` wide. Narrow parts
-/// have few invocations, because invocations wait for each other.
+/// A tiling with a workgroup for each of `groups` groups of a row's elements, at most `width` wide.
+/// Narrow groups have few invocations, because invocations wait for each other.
 pub(super) fn rows(width: u32, groups: u32) -> Tiling {
     let quads = (width / 4).next_power_of_two();
     Tiling { grid: Grid::Rows, workgroup: quads.clamp(16, WORKGROUP), rows: 1, groups }
@@ -184,7 +184,7 @@ impl TrainKernels<'_> {
 
     /// The gradient of queries and keys before their norm.
     pub(super) fn norm_heads_input(&mut self, norm: NormRef) -> u16 {
-        let (groups, mut header, tiling) = self.heads_header("the gradient of their input");
+        let (groups, mut header, tiling) = self.heads_header("the gradient of queries and keys");
         centered(self.spec.norm_of(norm.role), &mut header);
         let mut parts = row_files();
         parts.extend([gamma(norm), parameter(&groups), files::NORM_HEADS_BACKWARD_INPUT]);
@@ -193,7 +193,8 @@ impl TrainKernels<'_> {
 
     /// The gradients of the scale and shift of the norm of queries and keys.
     pub(super) fn norm_heads_weight(&mut self, norm: NormRef) -> u16 {
-        let (groups, mut header, _) = self.heads_header("the gradients of their scale and shift");
+        let what = "the gradients of the norm of queries and keys";
+        let (groups, mut header, _) = self.heads_header(what);
         header.size("WIDTH", groups.parameters, "columns");
         let (q, k) = match groups.shared {
             true => (groups.q_width, groups.k_width),
@@ -220,7 +221,7 @@ impl TrainKernels<'_> {
         (groups, header, tiling)
     }
 
-    /// The same norm in the backward pass, from its saved statistics.
+    /// A norm that the backward pass computes again, from its saved statistics.
     pub(super) fn norm_recompute(&mut self, norm: NormRef) -> u16 {
         let header = self.rows("a norm, recomputed");
         let parts = vec![

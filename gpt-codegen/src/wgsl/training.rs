@@ -14,8 +14,9 @@ use super::norm;
 /// Most invocations that share a row.
 pub(super) const WORKGROUP: u32 = 64;
 
-/// Columns that a workgroup sums, and its invocations.
+/// Columns that a workgroup of `shared/column_sums` sums.
 const SUMMED: u32 = 64;
+/// Invocations of a workgroup that sums columns, and of the optimizer's workgroups.
 pub(super) const SUM_WORKGROUP: u32 = 256;
 
 impl Tiling {
@@ -49,7 +50,7 @@ pub(super) struct Tiling {
 }
 
 impl<'a> TrainKernels<'a> {
-    /// No kernels yet, for a model of this name.
+    /// Creates an empty collection, for the model called `model`.
     pub fn new(
         model: &'a str,
         spec: &'a Spec,

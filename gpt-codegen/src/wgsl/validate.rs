@@ -6,9 +6,10 @@
 //!
 //! Four of five shaders are variants, and most variants replace the same files for each format of a
 //! matrix. A user's build validates every plain kernel. Of the kernels of a step that differ only
-//! in format, it validates each replacement of files once ([`validate_plan`]); of the shaders that
-//! models of one invocation share, it validates one. Our tests validate all variants of many specs
-//! ([`validate_every_variant`]). At run time, wgpu validates the shaders of an adapter again.
+//! in format, it validates each replacement of files once ([`validate_plan`]); a shader that
+//! several models of one invocation share is validated once. Our tests validate all variants of
+//! many specs ([`validate_every_variant`]). At run time, wgpu validates the shaders of an adapter
+//! again.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -100,7 +101,7 @@ fn validate_all(kernels: &[(&Kernel, String)]) -> Vec<String> {
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let mut errors = std::thread::scope(|scope| {
-        // If the system cannot start a thread there are fewer; if there is none, this one
+        // The system may be unable to start some of the threads. If it starts none, this thread
         // validates.
         let spawn = |_| std::thread::Builder::new().spawn_scoped(scope, validate_rest).ok();
         let threads: Vec<_> = (0..threads).filter_map(spawn).collect();

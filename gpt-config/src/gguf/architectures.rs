@@ -1,5 +1,4 @@
-//! The architectures of llama.cpp that are read and written, and what distinguishes each from
-//! Llama.
+//! The architectures of llama.cpp that are read and written, and their differences from Llama.
 
 use gpt_plan::{Activation, Block, Norm, NormKind, TensorNames};
 
@@ -10,8 +9,8 @@ use crate::activation;
 pub struct Architecture {
     /// The value of `general.architecture`.
     pub name: &'static str,
-    /// Whether the converter reorders the rows of queries and keys, so that those that rotate
-    /// together are neighbours.
+    /// Whether rows of queries and keys that rotate together are neighbours in a file, because the
+    /// converter reorders them or the model has them so.
     pub pairs_are_neighbours: bool,
     /// The norm, with the epsilon of files that have none.
     pub norm: Norm,
@@ -23,7 +22,8 @@ pub struct Architecture {
     pub names: TensorNames,
     /// The keys that not every architecture has.
     pub own: Own,
-    /// Biases without which llama.cpp refuses a file. A model that has none is written with zeros.
+    /// Biases without which llama.cpp refuses a file. If a model has none of them, they are written
+    /// as zeros.
     pub biases: &'static [&'static str],
 }
 
@@ -38,7 +38,7 @@ const RMS: Norm =
     Norm { kind: NormKind::Rms, eps: 1e-5, affine: true, bias: None, unit_offset: false };
 const LAYER: Norm = Norm { kind: NormKind::Layer, ..RMS };
 
-/// Llama's, which the others differ from.
+/// Llama's architecture. The others are written as differences from it.
 const LLAMA: Architecture = Architecture {
     name: "llama",
     pairs_are_neighbours: true,
@@ -66,7 +66,7 @@ const BIASES: &[&str] = &[
 /// Models with rotary pairs in the halves of a head.
 const HALVES: Architecture = Architecture { pairs_are_neighbours: false, own: own::NONE, ..LLAMA };
 
-/// Models with LayerNorm and an MLP without a gate, as GPT-2.
+/// Models with LayerNorm and an MLP without a gate, like GPT-2.
 const DENSE: Architecture =
     Architecture { norm: LAYER, gated: false, activation: || Activation::GeluTanh, ..HALVES };
 

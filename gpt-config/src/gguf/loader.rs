@@ -1,26 +1,26 @@
 //! Files that GGUF can describe and llama.cpp refuses.
 //!
 //! The loader of an architecture names each tensor that it takes. It refuses a file that lacks one
-//! of them or has another one. The weights of all layers are there, because `write` chooses the
-//! architecture by them. Biases and the head depend on the spec, and so do the sizes that a loader
-//! takes for granted. The table follows the loaders of llama-cpp-python 0.3.36 (`src/models` of
-//! llama.cpp).
+//! of them or has another one. Weights of layers are not checked here, because `write` offers only
+//! architectures that have them. Biases and the head depend on the spec, and so do the sizes that a
+//! loader takes for granted. The table follows the loaders of llama-cpp-python 0.3.36 (`src/models`
+//! of llama.cpp).
 
 use gpt_plan::Spec;
 
 use super::Tensors;
 
-/// The tensors that a loader of llama.cpp takes. Blanks separate names; names in a layer are
-/// without `blk.` and its number.
+/// The tensors that a loader of llama.cpp takes. Blanks separate names. Names of a layer's tensors
+/// are written without `blk.` and the number of the layer.
 struct Loader {
     architecture: &'static str,
-    /// Without these it refuses a file.
+    /// The loader refuses a file without these.
     needs: &'static str,
-    /// These may be in a file. All other names of [`OPTIONAL`] may not.
+    /// A file may also have these, but no other name of [`OPTIONAL`].
     takes: &'static str,
-    /// Whether all heads together are as wide as the model.
+    /// Whether the loader expects all heads together to be as wide as the model.
     square: bool,
-    /// Whether all dimensions of a head rotate.
+    /// Whether the loader expects all dimensions of a head to rotate.
     whole: bool,
 }
 
@@ -29,11 +29,12 @@ const OPTIONAL: &str = "output.weight output.bias output_norm.bias attn_norm.bia
     attn_norm_2.bias ffn_norm.bias attn_qkv.bias attn_q.bias attn_k.bias attn_v.bias \
     attn_output.bias ffn_gate.bias ffn_up.bias ffn_down.bias rope_freqs.weight";
 
-/// Those of them that are not in a layer.
+/// The names of [`OPTIONAL`] that are not in a layer.
 const OUTSIDE: [&str; 4] =
     ["output.weight", "output.bias", "output_norm.bias", "rope_freqs.weight"];
 
-/// Llama's. Queries, keys and values may have biases wherever they are separate tensors.
+/// Llama's loader. Loaders accept biases of queries, keys and values where these are separate
+/// tensors.
 const LLAMA: Loader = Loader {
     architecture: "llama",
     needs: "",
@@ -45,7 +46,7 @@ const LLAMA: Loader = Loader {
 
 const PLAIN: &str = "output.weight attn_q.bias attn_k.bias attn_v.bias";
 
-/// GPT-2's.
+/// GPT-2's loader.
 const GPT2: Loader = Loader {
     architecture: "gpt2",
     needs: "output_norm.bias attn_norm.bias attn_qkv.bias attn_output.bias ffn_norm.bias \
@@ -152,10 +153,12 @@ const LOADERS: [Loader; 22] = [
     },
 ];
 
-/// Models of Cohere with norms of queries and keys have at least so many layers.
+/// llama.cpp expects norms of queries and keys in Cohere's models with at least this many layers,
+/// and in no others.
 const LAYERS_OF_COMMAND_R_PLUS: u32 = 64;
 
-/// A sentence if llama.cpp refuses the file of `spec` that has `tensors` and the biases `zeros`.
+/// A sentence that says why llama.cpp refuses the file of `spec`, which has `tensors` and the
+/// biases `zeros`; `None` if llama.cpp does not refuse it.
 pub fn refusal(
     architecture: &str,
     spec: &Spec,
@@ -185,12 +188,12 @@ pub fn refusal(
         && spec.qk_norm.is_some() != (spec.layers >= LAYERS_OF_COMMAND_R_PLUS)
     {
         reasons.push(format!(
-            "expects norms of queries and keys from {LAYERS_OF_COMMAND_R_PLUS} layers on, and only there"
+            "expects norms of queries and keys in models of {LAYERS_OF_COMMAND_R_PLUS} or more layers, and in no others"
         ));
     }
     if loader.square && spec.heads * spec.head_dim != spec.embed {
         reasons.push(format!(
-            "expects heads as wide as the model together: {}, not {}",
+            "expects all heads together to be as wide as the model: {}, not {}",
             spec.embed,
             spec.heads * spec.head_dim
         ));

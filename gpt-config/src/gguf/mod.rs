@@ -1,13 +1,13 @@
 //! The metadata of a GGUF, by the architectures of llama.cpp, in both directions.
 //!
-//! `architectures` has a row for each with what distinguishes it from Llama, `own` the keys and
-//! tensors that only some have, and `rope` the rotary embedding. Keys that all have are read here,
-//! and written in `write`. `loader` knows which files llama.cpp refuses. An absent key has the
-//! default of llama.cpp (`src/models` of its sources). Biases, an untied head and some norms show
-//! in the tensors.
+//! `architectures` has a row for each architecture, with its differences from Llama. `own` has the
+//! keys and tensors that only some architectures have, and `rope` the rotary embedding. Keys that
+//! all have are read here, and written in `write`. `loader` has the rules by which llama.cpp
+//! refuses files. An absent key has the default of llama.cpp (`src/models` of its sources). Biases,
+//! an untied head and some norms are recognised by their tensors.
 //!
 //! Where a class of transformers and llama.cpp differ in the activation, the spec follows the
-//! class: llama.cpp computes every GELU by its approximation.
+//! class: llama.cpp computes every GELU by the tanh approximation.
 
 mod architectures;
 mod loader;
@@ -61,18 +61,18 @@ pub fn pairs_are_neighbours(architecture: &str) -> bool {
 /// `general.architecture` and the keys of the architecture are read.
 ///
 /// # Errors
-/// All problems of the file, a sentence each.
+/// Fails with all problems of the file, one sentence each.
 pub fn gguf_description(
     metadata: &Map<String, Value>,
     tensors: &dyn Tensors,
 ) -> Result<Spec, Vec<String>> {
     const KEY: &str = "general.architecture";
     let Some(name) = metadata.get(KEY).and_then(Value::as_str) else {
-        return Err(vec![format!("the metadata names no {KEY}")]);
+        return Err(vec![format!("the metadata has no {KEY}")]);
     };
     let Some(architecture) = ARCHITECTURES.iter().find(|known| known.name == name) else {
         return Err(vec![format!(
-            "the architecture {} of the GGUF is not supported; {} are",
+            "the architecture {} of the GGUF is not supported; the supported ones are {}",
             fields::short(name),
             list(architectures())
         )]);
@@ -98,7 +98,7 @@ fn read(fields: &mut Fields<'_>, tensors: &dyn Tensors, architecture: &Architect
     fields.only("attention.causal", true);
     fields.only("expert_count", 0);
     fields.only("expert_used_count", 0);
-    // The order of rows that the converter gives its architecture.
+    // The order of rows, which follows from the architecture.
     fields.ignore(&["tensor_data_layout"]);
     let positions = match architecture.positions {
         Encoding::Learned => Positions::Learned,
@@ -106,7 +106,8 @@ fn read(fields: &mut Fields<'_>, tensors: &dyn Tensors, architecture: &Architect
         Encoding::Rotary => Positions::Rope(rope::read(fields, tensors, head_dim)),
     };
     let norm = norm(fields, architecture.norm);
-    // A key of this project: the biases are zeros, which llama.cpp requires and the model lacks.
+    // A key of this project. If it is true, all biases in the file are zeros, which were added
+    // because llama.cpp requires them; the model has no biases.
     let zeros = fields.flag(ZERO_BIASES).unwrap_or(false);
     let has = |name: &str| !zeros && tensors.has(name);
     let bias = has("blk.0.attn_output.bias");
@@ -126,7 +127,7 @@ fn read(fields: &mut Fields<'_>, tensors: &dyn Tensors, architecture: &Architect
         mlp: Mlp {
             gated: architecture.gated,
             hidden: fields.required("feed_forward_length"),
-            // A key of this project, for an activation that is not the architecture's.
+            // A key of this project, for a model whose activation is not the architecture's.
             activation: fields.activation("hidden_activation", (architecture.activation)()),
         },
         positions,

@@ -35,13 +35,13 @@ pub const FALCON: Own = Own { read: falcon, ..NONE };
 pub const BLOOM: Own = Own { read: bloom, ..NONE };
 pub const MPT: Own = Own { read: mpt, write: write_mpt };
 
-/// Llama, as which Mistral is converted, and Phi-3: each layer has the window.
+/// Llama and Phi-3: each layer has the window. Mistral is converted as Llama.
 fn windows_of_all(fields: &mut Fields<'_>, _tensors: &dyn Tensors, spec: &mut Spec) {
     let size = window(fields);
     spec.window = layers::windows(fields, spec.layers, size, spec.context, |_| true);
 }
 
-/// The window of the first layer that has one; 0 is none.
+/// Writes the window of the first layer that has one.
 fn write_window(spec: &Spec, keys: &mut Keys) {
     if let Some(size) = spec.window.0.iter().flatten().next() {
         keys.set("attention.sliding_window", *size);
@@ -53,7 +53,7 @@ fn norms_of_heads(_fields: &mut Fields<'_>, _tensors: &dyn Tensors, spec: &mut S
     spec.qk_norm = Some(QkNorm { norm: spec.norm, over: NormGroups::Head });
 }
 
-/// OLMo 2: all queries are normalised together, and all keys.
+/// OLMo 2: all queries are normalised together, and so are all keys.
 fn norms_of_width(_fields: &mut Fields<'_>, _tensors: &dyn Tensors, spec: &mut Spec) {
     spec.qk_norm = Some(QkNorm { norm: spec.norm, over: NormGroups::Width });
 }
@@ -70,7 +70,7 @@ fn gemma2(fields: &mut Fields<'_>, tensors: &dyn Tensors, spec: &mut Spec) {
     let size = window(fields).unwrap_or(4_096);
     let sliding = sliding(fields, spec.layers, 2);
     spec.window = windows(spec, size, &sliding);
-    // All layers have one base.
+    // All layers have the same base.
     let theta = spec.rope().and_then(|rope| rope.theta.of(0)).unwrap_or(10_000.0);
     fields.only("rope.freq_base_swa", theta);
 }
@@ -144,7 +144,7 @@ fn granite(fields: &mut Fields<'_>, _tensors: &dyn Tensors, spec: &mut Spec) {
     // The file has the divisor.
     spec.logit_scale = scale(fields, "logit_scale").map(|divisor| 1.0 / divisor);
     spec.attention_scale = fields.number("attention.scale");
-    // Granite switches rotation off by this key.
+    // If this key is false, llama.cpp does not rotate a Granite's queries and keys.
     fields.only("rope.scaling.finetuned", true);
 }
 
@@ -210,17 +210,18 @@ fn write_mpt(spec: &Spec, keys: &mut Keys) {
     }
 }
 
-/// A factor, if it changes anything.
+/// A factor, unless it is 1.
 fn scale(fields: &mut Fields<'_>, key: &'static str) -> Option<f64> {
     fields.number(key).filter(|scale| *scale != 1.0)
 }
 
-/// The size of the window; 0 is none.
+/// The size of the window; 0 in a file means none.
 fn window(fields: &mut Fields<'_>) -> Option<u32> {
     fields.index("attention.sliding_window").filter(|size| *size > 0)
 }
 
-/// Whether each layer slides: by a list, or all but the last of each `period` layers.
+/// Whether each layer has a sliding window: by a list in the file, otherwise all layers have one
+/// but the last of every `period`.
 fn sliding(fields: &mut Fields<'_>, layers: u32, period: u32) -> Vec<bool> {
     const KEY: &str = "attention.sliding_window_pattern";
     let listed = match fields.value(KEY) {

@@ -1,7 +1,7 @@
 //! The rotary embedding of a GGUF: its base, and the scaling of frequencies.
 //!
 //! Llama 3's scaling is not a key but a tensor, `rope_freqs.weight`, with a divisor for each
-//! frequency. From the divisors follow the parameters of `RopeScaling::Llama3` that produce them.
+//! frequency. The parameters of `RopeScaling::Llama3` are computed from these divisors.
 
 use std::f64::consts::TAU;
 
@@ -38,7 +38,7 @@ pub fn read(fields: &mut Fields<'_>, tensors: &dyn Tensors, head_dim: u32) -> Ro
 fn by_keys(fields: &mut Fields<'_>) -> RopeScaling {
     let factor = fields.number("rope.scaling.factor").or(fields.number("rope.scale_linear"));
     let original = fields.size("rope.scaling.original_context_length");
-    // Whether the model was trained with the scaling.
+    // This key says whether the model was trained with the scaling.
     fields.ignore(&["rope.scaling.finetuned"]);
     match fields.text("rope.scaling.type") {
         Some("none") => RopeScaling::None,
@@ -47,12 +47,13 @@ fn by_keys(fields: &mut Fields<'_>) -> RopeScaling {
             Some(factor) => RopeScaling::Linear { factor },
         },
         Some("yarn") => {
-            // A multiplier for other scalings, and a weight of the extrapolated part.
+            // These keys are a multiplier for other scalings, and a weight of the frequencies that
+            // are not divided.
             fields.only("rope.scaling.attn_factor", 1.0);
             fields.only("rope.scaling.yarn_ext_factor", 1.0);
             if factor.is_none() || original.is_none() {
                 fields.fail(
-                    "rotary scaling of type yarn has no rope.scaling.factor or no rope.scaling.original_context_length",
+                    "rotary scaling of type yarn needs rope.scaling.factor and rope.scaling.original_context_length",
                 );
             }
             RopeScaling::Yarn {
@@ -73,7 +74,8 @@ fn by_keys(fields: &mut Fields<'_>) -> RopeScaling {
     }
 }
 
-/// The divisors of Llama 3's scaling, in f32 as llama.cpp's converter writes them.
+/// The divisors of Llama 3's scaling, in f32 as llama.cpp's converter writes them; `None` for
+/// another scaling.
 pub fn divisors(scaling: RopeScaling, theta: f64, dims: u32) -> Option<Vec<f32>> {
     let RopeScaling::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } =
         scaling
@@ -90,7 +92,8 @@ pub fn divisors(scaling: RopeScaling, theta: f64, dims: u32) -> Option<Vec<f32>>
     Some((0..dims / 2).map(divisor).collect())
 }
 
-/// The scaling that divides the frequency of each pair by one of `divisors`.
+/// The scaling that divides the frequency of each pair by its element of `divisors`; `None` if it
+/// is not Llama 3's.
 ///
 /// The divisors are 1 for high frequencies and `factor` for low ones. Between them, `1 / divisor`
 /// is `(1 - s) / factor + s`, and `s` is linear in the frequency:

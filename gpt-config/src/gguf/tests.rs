@@ -5,7 +5,8 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 
-/// Tensors by name: the embedding, and others whose shapes do not matter.
+/// Tensors by name: the embedding, and others whose shapes do not matter. The second field has the
+/// values of each of the others.
 struct Names(Vec<&'static str>, Vec<f32>);
 
 impl Tensors for Names {
@@ -107,9 +108,11 @@ fn unknown_keys_are_refused() {
         assert!(message.starts_with(&start), "{message}");
     }
     let message = problem(&metadata("deepseek2", &[]), &names(&[]));
-    assert!(message.starts_with("the architecture deepseek2 of the GGUF is not supported; gpt2, "));
+    let start =
+        "the architecture deepseek2 of the GGUF is not supported; the supported ones are gpt2";
+    assert!(message.starts_with(start), "{message}");
     let message = problem(&Map::new(), &names(&[]));
-    assert_eq!(message, "the metadata names no general.architecture");
+    assert_eq!(message, "the metadata has no general.architecture");
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //!
 //! As for a `config.json`, a candidate is written for each architecture, with the values that it
 //! can express. The first one that reads back as the spec is written to the file, so a value that
-//! an architecture cannot express is never lost. One whose file llama.cpp refuses is the last
-//! choice.
+//! an architecture cannot express is never lost. An architecture whose file llama.cpp refuses is
+//! the last choice.
 
 use gpt_plan::{Positions, RopeScaling, Spec};
 use serde_json::{Map, Value};
@@ -12,18 +12,20 @@ use super::architectures::{ARCHITECTURES, Architecture};
 use super::{Tensors, ZERO_BIASES, eps_key, gguf_description, loader, rope};
 use crate::write::{activation_name, same};
 
-/// The parts of a GGUF besides the tensors of a model.
+/// The contents of a GGUF other than the tensors of a model.
 pub struct GgufMetadata {
     /// The value of `general.architecture`.
     pub architecture: &'static str,
     /// Keys and values. A number is an integer or, if it is an `f64`, a float.
     pub values: Map<String, Value>,
-    /// The divisors of rotary frequencies, for the tensor `rope_freqs.weight`; empty without it.
+    /// The divisors of rotary frequencies for the tensor `rope_freqs.weight`; empty if there is no
+    /// such tensor.
     pub divisors: Vec<f32>,
-    /// The names of biases that the model lacks and llama.cpp requires, which are zeros. `{layer}`
-    /// is replaced by the number of a layer.
+    /// The names of biases that the model lacks and llama.cpp requires, which are written as zeros.
+    /// `{layer}` stands for the number of a layer.
     pub zeros: &'static [&'static str],
-    /// Sentences about the parts of the spec that llama.cpp does not take from the keys.
+    /// Sentences that say in what llama.cpp will compute the model differently, or why it will
+    /// refuse the file.
     pub notes: Vec<String>,
 }
 
@@ -47,8 +49,8 @@ impl Keys {
     }
 }
 
-/// The metadata of `spec`, whose file has `tensors`. None if no architecture of llama.cpp can
-/// express it. If llama.cpp refuses the file of each architecture that can, a note says why.
+/// The metadata of `spec`, whose file has `tensors`; `None` if no architecture of llama.cpp can
+/// express it. If llama.cpp refuses the file of every architecture that can, a note says why.
 pub fn gguf_metadata(spec: &Spec, tensors: &dyn Tensors) -> Option<GgufMetadata> {
     let mut refused = None;
     for mut found in ARCHITECTURES.iter().filter_map(|known| candidate(spec, tensors, known)) {
@@ -90,14 +92,14 @@ fn candidate(
         let name = activation_name(spec)?;
         keys.set("hidden_activation", name);
         notes.push(format!(
-            "llama.cpp computes {} for the architecture {}, and the model has {name}: its logits will differ",
+            "llama.cpp computes {} for the architecture {}, but the model has {name}: llama.cpp's logits will differ",
             own.name().unwrap_or("another activation"),
             architecture.name
         ));
     }
     if matches!(architecture.name, "llama" | "phi3") && spec.window.0.iter().any(Option::is_some) {
         notes.push(format!(
-            "llama.cpp has no attention window for the architecture {}: its logits will differ in longer texts",
+            "llama.cpp has no attention window for the architecture {}: its logits will differ for longer texts",
             architecture.name
         ));
     }
@@ -118,8 +120,8 @@ fn candidate(
     Some(GgufMetadata { architecture, values, divisors, zeros, notes })
 }
 
-/// Writes the rotary embedding of the layers without a window, or of all. Returns the divisors of
-/// frequencies, if its scaling needs them.
+/// Writes the rotary embedding of the layers without a window, or of all layers if each has a
+/// window. Returns the divisors of frequencies, which are empty unless its scaling needs them.
 fn write_rope(spec: &Spec, keys: &mut Keys) -> Option<Vec<f32>> {
     let rope = spec.rope()?;
     let rotates = |layer: &u32| rope.theta.of(*layer).is_some();
@@ -154,7 +156,7 @@ fn write_rope(spec: &Spec, keys: &mut Keys) -> Option<Vec<f32>> {
     Some(Vec::new())
 }
 
-/// Tensors of a model, and the divisors of rotary frequencies.
+/// The tensors of a model, and the divisors of rotary frequencies as one more tensor.
 struct WithDivisors<'a> {
     tensors: &'a dyn Tensors,
     divisors: &'a [f32],

@@ -4,7 +4,7 @@ use gpt_plan::{Activation, Norm, NormKind};
 
 use crate::{activation, rope};
 
-/// The choices of a class of transformers for absent keys.
+/// The defaults of a class of transformers for absent keys.
 #[derive(Clone)]
 pub struct Class {
     pub model_type: &'static str,
@@ -13,20 +13,21 @@ pub struct Class {
     pub hidden: u32,
     pub layers: u32,
     pub heads: u32,
-    /// None: as many as query heads.
+    /// `None`: as many as query heads.
     pub kv_heads: Option<u32>,
-    /// None: the width divided by the number of heads.
+    /// `None`: the width divided by the number of heads.
     pub head_dim: Option<u32>,
     pub context: u32,
     pub tied: bool,
     pub activation: Activation,
     pub rope: rope::Defaults,
-    /// The norm, with the key of its epsilon if that is a setting.
+    /// The norm, with the default of its epsilon.
     pub norm: Norm,
+    /// The key of the epsilon, if the class has one.
     pub eps: Option<&'static str>,
 }
 
-/// `LlamaConfig`, which the others differ from.
+/// `LlamaConfig`. The other classes are written as differences from it.
 const LLAMA: Class = Class {
     model_type: "llama",
     vocab: 32_000,
@@ -47,7 +48,7 @@ const LLAMA: Class = Class {
 const RMS: Norm =
     Norm { kind: NormKind::Rms, eps: 1e-6, affine: true, bias: None, unit_offset: false };
 
-/// LayerNorm with a shift, whatever other biases there are.
+/// LayerNorm with a shift, whether or not the model has other biases.
 const LAYER: Norm = Norm { kind: NormKind::Layer, eps: 1e-5, bias: Some(true), ..RMS };
 
 static CLASSES: [Class; 16] = [

@@ -1,7 +1,7 @@
 //! Llama and the classes of transformers that have its keys.
 //!
-//! `classes` has a row for each class with its defaults, and `own` the keys that only one class
-//! has.
+//! `classes` has a row for each class with its defaults, and `own` reads the keys that not every
+//! class has.
 
 mod classes;
 mod own;
@@ -41,7 +41,7 @@ pub fn config(fields: &mut Fields<'_>, model_type: &str) -> Spec {
     let heads = fields.size("num_attention_heads").unwrap_or(class.heads);
     let layers = fields.layers("num_hidden_layers").unwrap_or(class.layers);
     let context = fields.size("max_position_embeddings").unwrap_or(class.context);
-    // If the file says null, there are as many as query heads, as where the class has no default.
+    // If the file says null, or if the class has no default, there are as many as query heads.
     let default_kv = class.kv_heads.filter(|_| !fields.has("num_key_value_heads"));
     let kv_heads = fields.size("num_key_value_heads").or(default_kv).unwrap_or(heads);
     let (width, number) = ("hidden_size", "num_attention_heads");
@@ -74,7 +74,7 @@ pub fn config(fields: &mut Fields<'_>, model_type: &str) -> Spec {
         logit_softcap: fields.number("final_logit_softcapping"),
         ..Spec::default()
     };
-    // Dropout is for training.
+    // Dropout matters only in training.
     fields.ignore(&[
         "attention_dropout",
         "hidden_dropout",

@@ -1,4 +1,4 @@
-//! The keys that not every class has, and what else distinguishes a class from Llama.
+//! The keys that not every class has, and the other differences of a class from Llama.
 
 use gpt_plan::{Activation, Block, NormGroups, Positions, QkNorm, RotaryPairs, Spec, TensorNames};
 use serde_json::Value;
@@ -6,11 +6,12 @@ use serde_json::Value;
 use crate::fields::Fields;
 use crate::{layers, rope};
 
-/// Reads the keys that only the class `model_type` has into `spec`, which has Llama's keys already.
+/// Reads the keys of the class `model_type` that not every class has into `spec`, which already has
+/// the values of Llama's keys.
 pub fn keys(fields: &mut Fields<'_>, model_type: &str, spec: &mut Spec) {
     match model_type {
         "mistral" => {
-            // The class has a window of 4,096 unless the file says null.
+            // Without the key, the class has a window of 4,096 tokens; null means none.
             let default = Some(4_096).filter(|_| !fields.has("sliding_window"));
             let size = fields.size("sliding_window").or(default);
             windows(fields, spec, size, |_| true);
@@ -21,7 +22,7 @@ pub fn keys(fields: &mut Fields<'_>, model_type: &str, spec: &mut Spec) {
             fields.only("use_mrope", false);
         }
         "qwen3" => {
-            // Only the projections of the attention have biases.
+            // Only the projections of the attention can have biases: there is no `mlp_bias`.
             biases(fields, spec, false);
             spec.qk_norm = Some(QkNorm { norm: spec.norm, over: NormGroups::Head });
             qwen_windows(fields, spec);
@@ -29,7 +30,7 @@ pub fn keys(fields: &mut Fields<'_>, model_type: &str, spec: &mut Spec) {
         "gemma" => {
             biases(fields, spec, false);
             gemma(fields, spec);
-            // Gemma has no other activation: files with "gelu" mean the approximation.
+            // Gemma always uses the tanh approximation of GELU, so "gelu" in a file means it too.
             spec.mlp.activation = match &spec.mlp.activation {
                 Activation::Gelu => Activation::GeluTanh,
                 other => other.clone(),
@@ -138,7 +139,7 @@ pub fn keys(fields: &mut Fields<'_>, model_type: &str, spec: &mut Spec) {
             spec.mlp.gated = false;
             spec.bias = fields.flag("use_bias").unwrap_or(true);
             spec.norm.bias = (!spec.bias).then_some(true);
-            // Keys of the first files, which the class does not read.
+            // Keys of early files. The class does not read them.
             fields.ignore(&["activation_function", "attention_softmax_in_fp32", "mlp_type"]);
             fields.ignore(&["layer_norm_epsilon", "norm_type", "scale_attention_softmax_in_fp32"]);
             fields.ignore(&["scale_attn_weights"]);
@@ -168,7 +169,8 @@ pub fn keys(fields: &mut Fields<'_>, model_type: &str, spec: &mut Spec) {
         _ => {
             biases(fields, spec, true);
             fields.only("sliding_window", Value::Null);
-            // Whether rows of queries and keys are interleaved; converted files say false.
+            // This key says whether rows of queries and keys are interleaved. In converted files it
+            // is false.
             fields.only("rope_interleaved", false);
             fields.ignore(&["is_llama_config", "pretraining_tp"]);
             no_windows(fields, spec);
@@ -176,20 +178,21 @@ pub fn keys(fields: &mut Fields<'_>, model_type: &str, spec: &mut Spec) {
     }
 }
 
-/// The biases of the attention, and of the MLP if the class has a key for them.
+/// Reads whether the attention has biases. `of_mlp` says whether the class also has a key for
+/// biases of the MLP.
 fn biases(fields: &mut Fields<'_>, spec: &mut Spec, of_mlp: bool) {
     spec.bias = fields.flag("attention_bias").unwrap_or(false);
     let mlp = of_mlp && fields.flag("mlp_bias").unwrap_or(false);
     spec.mlp_bias = (mlp != spec.bias).then_some(mlp);
 }
 
-/// The keys that Gemma, Gemma 2 and Gemma 3 share.
+/// Reads the keys that Gemma, Gemma 2 and Gemma 3 share.
 fn gemma(fields: &mut Fields<'_>, spec: &mut Spec) {
     fields.only("use_bidirectional_attention", false);
     spec.embedding_scale = Some(f64::from(spec.embed).sqrt());
 }
 
-/// The keys that Gemma 2 and Gemma 3 share.
+/// Reads the keys that Gemma 2 and Gemma 3 share.
 fn gemma2(fields: &mut Fields<'_>, spec: &mut Spec) {
     biases(fields, spec, false);
     gemma(fields, spec);
@@ -199,21 +202,22 @@ fn gemma2(fields: &mut Fields<'_>, spec: &mut Spec) {
     spec.attention_scale = Some(1.0 / scalar.sqrt());
 }
 
-/// A soft cap, which the file may switch off by null.
+/// A soft cap, which the file may switch off with null.
 fn softcap(fields: &mut Fields<'_>, key: &'static str, default: Option<f64>) -> Option<f64> {
     fields.number(key).or(default.filter(|_| !fields.has(key)))
 }
 
-/// The window, which the file may switch off by null.
+/// The window, which the file may switch off with null.
 fn window_or(fields: &mut Fields<'_>, default: u32) -> Option<u32> {
     fields.size("sliding_window").or(Some(default).filter(|_| !fields.has("sliding_window")))
 }
 
-/// The windows of Qwen 2 and 3.
+/// Reads the windows of Qwen 2 and 3.
 fn qwen_windows(fields: &mut Fields<'_>, spec: &mut Spec) {
     let size = fields.size("sliding_window").unwrap_or(4_096);
     let used = fields.flag("use_sliding_window").unwrap_or(false);
-    // Layers with an index below it have no window. 28 is the default of the class.
+    // Layers with an index below `max_window_layers` have no window. 28 is the default of the
+    // class.
     let first = fields.index("max_window_layers").unwrap_or(28);
     windows(fields, spec, used.then_some(size), |layer| layer >= first);
 }

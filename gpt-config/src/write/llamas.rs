@@ -5,7 +5,8 @@ use serde_json::{Map, Value, json};
 
 use super::activation_name;
 
-/// A class: its `model_type`, its name, and the keys in which it differs.
+/// A class: its `model_type`, its name, and a function that changes the keys in which it differs
+/// from Llama.
 struct Class {
     model_type: &'static str,
     name: &'static str,
@@ -163,7 +164,7 @@ static CLASSES: [Class; 18] = [
     },
 ];
 
-/// The keys that Gemma 2 and 3 have in common.
+/// Writes the keys that Gemma 2 and 3 have in common.
 fn gemma(spec: &Spec, keys: &mut Map<String, Value>) {
     remove(keys, &["mlp_bias"]);
     if let Some(activation) = keys.remove("hidden_act") {
@@ -171,9 +172,9 @@ fn gemma(spec: &Spec, keys: &mut Map<String, Value>) {
         let name = if tanh { json!("gelu_pytorch_tanh") } else { activation };
         keys.insert("hidden_activation".to_owned(), name);
     }
+    // The scale is 1 / sqrt(query_pre_attn_scalar).
     let scale = spec.scores(0).scale;
     let scalar = 1.0 / (scale * scale);
-    // The key has the number whose inverse root is the scale.
     let scalar = if (scalar - scalar.round()).abs() < 1e-9 { scalar.round() } else { scalar };
     keys.insert("query_pre_attn_scalar".to_owned(), scalar.into());
     keys.insert("final_logit_softcapping".to_owned(), json!(spec.logit_softcap));
@@ -181,7 +182,7 @@ fn gemma(spec: &Spec, keys: &mut Map<String, Value>) {
     windows(spec, keys);
 }
 
-/// Like [`windows`], with the key that switches them on.
+/// Adds the key that switches windows on or off and, if there are windows, the keys of [`windows`].
 fn qwen_windows(spec: &Spec, keys: &mut Map<String, Value>) {
     let used = spec.window.0.iter().any(Option::is_some);
     keys.insert("use_sliding_window".to_owned(), used.into());
@@ -220,7 +221,7 @@ pub fn candidates(spec: &Spec) -> impl Iterator<Item = Value> {
 
 fn candidate(spec: &Spec, class: &Class) -> Option<Value> {
     let rope = spec.rope()?;
-    // A layer that rotates has the base of all of them.
+    // The base of the first layer that rotates is written for all layers.
     let theta = (0..spec.layers).find_map(|layer| rope.theta.of(layer))?;
     let mut parameters = json!({
         "rope_type": "default", "rope_theta": theta,
@@ -242,7 +243,7 @@ fn candidate(spec: &Spec, class: &Class) -> Option<Value> {
     let keys = config.as_object_mut()?;
     let old = spec.rotary_tables() == [(theta, RopeScaling::None)] && rope.dims == spec.head_dim;
     if old && class.model_type != "gemma3_text" {
-        // As older versions of transformers write it, which all versions read.
+        // All versions of transformers read the form that older ones write.
         keys.remove("rope_parameters");
         keys.insert("rope_theta".to_owned(), theta.into());
     }
@@ -250,7 +251,7 @@ fn candidate(spec: &Spec, class: &Class) -> Option<Value> {
     Some(config)
 }
 
-/// Adds the keys of a scaling.
+/// Adds the keys of a scaling of rotary frequencies.
 fn scaling(scaling: RopeScaling, keys: &mut Map<String, Value>) {
     let values = match scaling {
         RopeScaling::None => return,

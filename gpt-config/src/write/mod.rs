@@ -7,7 +7,8 @@ mod others;
 use gpt_plan::{Activation, Role, Spec};
 use serde_json::{Value, json};
 
-/// The configuration of `spec` as a class of transformers. None if no supported class describes it.
+/// The configuration of `spec` as a class of transformers; `None` if no supported class describes
+/// it.
 ///
 /// A candidate is written for each class, with the values that the class can express. The first one
 /// that reads back as `spec` is the configuration, so a value that a class cannot express is never
@@ -21,8 +22,8 @@ pub fn config(spec: &Spec) -> Option<Value> {
     })
 }
 
-/// Whether two specs are the same model, however their biases and patterns are written. Dropout is
-/// for training.
+/// Whether two specs are the same model, however their biases are written. Dropout is not compared,
+/// because it matters only in training.
 pub fn same(a: &Spec, b: &Spec) -> bool {
     let normal = |spec: &Spec| {
         let roles = [Role::Qkv, Role::AttentionOut, Role::MlpUp];
@@ -77,7 +78,7 @@ fn gpt1(spec: &Spec) -> Option<Value> {
     })
 }
 
-/// transformers has no key for a GPT without biases, and nanoGPT's is `bias`.
+/// Adds nanoGPT's key `bias` if `spec` has no biases; transformers has no key for that.
 fn with_bias(spec: &Spec, mut config: Value) -> Value {
     if !spec.bias {
         config["bias"] = false.into();
@@ -85,7 +86,7 @@ fn with_bias(spec: &Spec, mut config: Value) -> Value {
     config
 }
 
-/// `config` with the keys of another object.
+/// `config` with the keys of the object `keys` added.
 fn with(mut config: Value, keys: Value) -> Value {
     if let (Value::Object(config), Value::Object(keys)) = (&mut config, keys) {
         config.extend(keys);
@@ -93,12 +94,13 @@ fn with(mut config: Value, keys: Value) -> Value {
     config
 }
 
-/// OpenAI's GPTs have as many key heads as query heads, and `heads * head_dim == embed`.
+/// `None` unless `spec` has as many key heads as query heads and `heads * head_dim == embed`, which
+/// OpenAI's GPTs and many other classes require.
 fn one_width(spec: &Spec) -> Option<()> {
     (spec.kv_heads == spec.heads && spec.q_width() == spec.embed).then_some(())
 }
 
-/// transformers' name of the activation.
+/// The name of the activation in transformers.
 pub fn activation_name(spec: &Spec) -> Option<&'static str> {
     match spec.mlp.activation.name()? {
         "Gelu" => Some("gelu"),

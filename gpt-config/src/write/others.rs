@@ -12,7 +12,7 @@ pub fn candidates(spec: &Spec) -> impl Iterator<Item = Value> {
     classes.into_iter().chain(encoders).filter_map(|class| class(spec))
 }
 
-/// The keys of all classes that OpenAI's GPTs inspired.
+/// The keys that GPT-J and GPTBigCode share with GPT-2.
 fn openai(spec: &Spec, model_type: &str, name: &str) -> Option<Value> {
     Some(json!({
         "architectures": [name], "model_type": model_type, "torch_dtype": "float32",
@@ -52,7 +52,7 @@ fn gpt_neo(spec: &Spec) -> Option<Value> {
 fn falcon(spec: &Spec) -> Option<Value> {
     (spec.q_width() == spec.embed).then_some(())?;
     let theta = spec.rope()?.theta.of(0)?;
-    // The old architecture shares one head of keys and values, or none.
+    // In the old architecture, the query heads share one head of keys and values, or none.
     let shares_some = spec.kv_heads != 1 && spec.kv_heads != spec.heads;
     let norms = match spec.block {
         Block::Parallel { norms } => Some(norms),
@@ -113,13 +113,14 @@ fn bert(spec: &Spec) -> Option<Value> {
 }
 
 fn roberta(spec: &Spec) -> Option<Value> {
-    // Two rows of its table of positions are unused.
+    // Two rows of RoBERTa's table of positions are unused.
     let class = class_of(spec, "RobertaModel", "RobertaForMaskedLM")?;
     let keys = keys_of_bert(spec, "roberta", class, spec.context.checked_add(2)?)?;
     Some(with(keys, json!({ "pad_token_id": 1 })))
 }
 
-/// The class of an encoder without or with the head for masked words, whichever `spec` has.
+/// `masked_words` if `spec` has the head for masked words, `encoder` if it has no such head, `None`
+/// if it has only a part of it.
 fn class_of(
     spec: &Spec,
     encoder: &'static str,
@@ -168,7 +169,7 @@ fn modernbert(spec: &Spec) -> Option<Value> {
     let rope = spec.rope()?;
     let of_kind = |wanted: bool, key: &str| -> Option<Value> {
         let layer = (0..spec.layers).find(|layer| slides(*layer) == wanted)?;
-        // No class's scaling but the default is written.
+        // Only layers without a scaling can be written.
         let plain = rope.scaling.of(layer) == RopeScaling::None;
         let theta = rope.theta.of(layer)?;
         plain.then(|| json!({ key: { "rope_type": "default", "rope_theta": theta } }))

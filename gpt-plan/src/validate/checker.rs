@@ -20,8 +20,9 @@ pub enum Direction {
 /// The layers for which the current section runs.
 #[derive(Clone, Copy)]
 pub enum Scope {
+    /// No layers: the section belongs to the model.
     Model,
-    /// The first of the section's layers.
+    /// The section's layers, by the first of them.
     Layers(u32),
 }
 
@@ -114,11 +115,12 @@ impl<'a> Checker<'a> {
                     self.scope = Scope::Layers(from);
                     next = from;
                 }
-                _ => return self.fault("a section", "has a repetition of another pass"),
+                _ => return self.fault("a section", "repeats in a way that only another pass can"),
             }
             let steps = elements(&section.steps);
             if section.period == 0 || !steps.len().is_multiple_of(section.period as usize) {
-                return self.fault("a section", "has kinds of layers with different steps");
+                let problem = "has a number of steps that is not a multiple of its period";
+                return self.fault("a section", problem);
             }
             let mut s = 0;
             while s < steps.len() {
@@ -166,7 +168,7 @@ impl<'a> Checker<'a> {
             KernelChoice::ByFormat(kernels) => {
                 let mut i = 0;
                 while i < kernels.len() {
-                    // A matrix may have too many parts in a format.
+                    // In some formats the matrix may have too many parts for a kernel.
                     if kernels[i] != NO_KERNEL {
                         attempt!(self.kernel(kernels[i], count));
                     }
@@ -184,7 +186,7 @@ impl<'a> Checker<'a> {
         self.fault("a kernel's index", "is beyond the list of kernels")
     }
 
-    /// The tensor `id`, which has to exist in all layers of the section.
+    /// Returns the tensor `id`. It has to exist in all layers of the section.
     pub const fn tensor(&self, id: TensorId) -> Result<&'a Tensor, Fault<'a>> {
         let tensors = elements(&self.plan.tensors);
         if id.0 as usize >= tensors.len() {
@@ -201,7 +203,7 @@ impl<'a> Checker<'a> {
                 self.fault(text(&tensor.name), "is not a tensor of a layer")
             }
             (Scope::Model, Place::Layers { .. }) => {
-                self.fault(text(&tensor.name), "is a tensor of a layer, and the step has none")
+                self.fault(text(&tensor.name), "is a tensor of a layer, but the step is not in one")
             }
         }
     }
@@ -214,7 +216,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// A vector of `len` elements.
+    /// Checks that `id` is a vector of `len` elements.
     pub const fn vector(&self, id: TensorId, len: u32) -> Result<(), Fault<'a>> {
         let tensor = attempt!(self.tensor(id));
         match tensor.kind {
@@ -235,7 +237,7 @@ impl<'a> Checker<'a> {
         self.optional_vector(norm.beta, width)
     }
 
-    /// The width of a slot's buffer, which has to have the copy that the slot names.
+    /// Returns the width of a slot's buffer. The buffer has to have the copy that the slot names.
     const fn width(&self, slot: Slot) -> Result<u32, Fault<'a>> {
         let name = slot.buffer.name();
         let mut i = 0;
@@ -255,7 +257,7 @@ impl<'a> Checker<'a> {
         self.fault(name, "is not in the pass's list of buffers")
     }
 
-    /// The width of a slot that is read.
+    /// Reads a slot and returns its width.
     pub const fn read(&self, slot: Slot) -> Result<u32, Fault<'a>> {
         let width = attempt!(self.width(slot));
         attempt!(self.has_written(slot.buffer));
@@ -269,14 +271,14 @@ impl<'a> Checker<'a> {
         Ok(())
     }
 
-    /// The width of a slot that is written.
+    /// Writes a slot and returns its width.
     pub const fn write(&mut self, slot: Slot) -> Result<u32, Fault<'a>> {
         let width = attempt!(self.width(slot));
         self.written |= 1 << slot.buffer as u64;
         Ok(width)
     }
 
-    /// Reads a slot of `width` elements a row.
+    /// Reads a slot, which has to be `width` elements wide.
     pub const fn read_of(&self, slot: Slot, width: u32) -> Result<(), Fault<'a>> {
         let found = attempt!(self.read(slot));
         self.expect(slot.buffer.name(), "the width", found, width)
@@ -289,14 +291,14 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Writes a slot of `width` elements a row.
+    /// Writes a slot, which has to be `width` elements wide.
     pub const fn write_of(&mut self, slot: Slot, width: u32) -> Result<(), Fault<'a>> {
         let found = attempt!(self.write(slot));
         self.expect(slot.buffer.name(), "the width", found, width)
     }
 }
 
-/// The text of a name in a plan of either kind.
+/// The text of a name, borrowed (in a static plan) or owned (in a plan made at run time).
 pub const fn text(name: &Str) -> &str {
     match name {
         Str::Borrowed(text) => text,

@@ -63,7 +63,7 @@ impl MessageBuffer {
     pub const fn as_str(&self) -> &str {
         match std::str::from_utf8(self.bytes.split_at(self.len).0) {
             Ok(text) => text,
-            // A letter was cut in two.
+            // The capacity ended in the middle of a character.
             Err(_) => "the plan is inconsistent",
         }
     }

@@ -4,8 +4,8 @@
 //! [`validate`] is a `const fn`. Generated code calls it on the model's static plan, so a plan that
 //! is wrong does not compile. Tests call [`check`] on plans that were made at run time.
 //!
-//! Checked are shapes, ids, layer ranges, kernel indices, and that a buffer is written before it is
-//! read. Whether a step computes what its name says is up to the tests that compare numbers.
+//! The checks cover shapes, ids, layer ranges and kernel indices, and that a buffer is written
+//! before it is read. Tests that compare numbers check whether a step computes what its name says.
 
 mod checker;
 mod message;
@@ -21,9 +21,10 @@ use crate::{BufferId, Place, Plan, elements};
 /// An inconsistency of a plan, and its location.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault<'a> {
-    /// `inference`, `training (forward)`, or the part of the plan that is not a pass.
+    /// The pass (`inference`, `training (forward)`), or the list of the plan that has the fault
+    /// (`tensors`, `kernels`).
     pub pass: &'a str,
-    /// The name of the step, or empty.
+    /// The name of the step; empty if the fault is not in a step.
     pub step: &'a str,
     /// The name of the tensor, buffer or list.
     pub subject: &'a str,
@@ -34,9 +35,9 @@ pub struct Fault<'a> {
 /// A kind of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Problem {
-    /// A predicate of the subject: `is not in the list of tensors`.
+    /// A predicate of the subject: `is beyond the list of tensors`.
     Text(&'static str),
-    /// `what` of the subject, which does not fit.
+    /// A size of the subject that does not fit.
     Size {
         /// The name of the size.
         what: &'static str,
@@ -56,7 +57,8 @@ impl Display for Fault<'_> {
 /// Rejects a plan whose wiring is wrong.
 ///
 /// # Panics
-/// With the message of [`check`]'s fault. In a `const` that is a compile error.
+/// Panics if the plan is wrong, with the message of the fault that [`check`] finds. In a `const`,
+/// this is a compile error.
 pub const fn validate(plan: &Plan) {
     if let Err(fault) = check(plan) {
         let message = MessageBuffer::of(&fault);
@@ -64,7 +66,7 @@ pub const fn validate(plan: &Plan) {
     }
 }
 
-/// Evaluates to the value of a `Result`, or returns its error: `?`, which a `const fn` cannot use.
+/// Evaluates to the value of a `Result`, or returns its error. A `const fn` cannot use `?`.
 macro_rules! attempt {
     ($result:expr) => {
         match $result {
@@ -75,7 +77,10 @@ macro_rules! attempt {
 }
 use attempt;
 
-/// The first fault of `plan`, if it has one.
+/// Checks `plan`.
+///
+/// # Errors
+/// Fails with the first fault of the plan.
 pub const fn check(plan: &Plan) -> Result<(), Fault<'_>> {
     let inference = Checker::new(plan, "inference", &plan.buffers);
     let inference = attempt!(inference.sections(&plan.sections, Direction::Forward));
@@ -96,7 +101,8 @@ pub const fn check(plan: &Plan) -> Result<(), Fault<'_>> {
     check_kernels(plan)
 }
 
-/// The rows of a file's tensors must add up to those of the tensor that they stack to.
+/// Checks that each tensor has elements and begins at a layer of the model, and that the rows of
+/// its tensors in files add up to its own.
 const fn check_tensors(plan: &Plan) -> Result<(), Fault<'_>> {
     let tensors = elements(&plan.tensors);
     let mut i = 0;
@@ -140,7 +146,7 @@ const fn check_tensors(plan: &Plan) -> Result<(), Fault<'_>> {
     Ok(())
 }
 
-/// The kernels that belong to no step.
+/// Checks the indices of kernels that belong to no step.
 const fn check_kernels(plan: &Plan) -> Result<(), Fault<'_>> {
     let kernels = elements(&plan.kernels).len();
     let mut i = 0;

@@ -1,4 +1,4 @@
-//! The shapes of each op: its tensors, and the buffers that it reads and writes.
+//! Checks of the shapes of each op: of its tensors, and of the buffers that it reads and writes.
 
 use super::Fault;
 use super::attempt;
@@ -75,7 +75,8 @@ impl<'a> Checker<'a> {
                 attempt!(self.read_of(dy, self.product_width(weight)));
                 let width = match slopes {
                     None => weight.columns,
-                    // The gradient passes the activation, whose input is twice as wide if gated.
+                    // The gradient flows back through the activation, whose input is twice as wide
+                    // if it is gated.
                     Some(slopes) => {
                         let rows = match spec.mlp.gated {
                             true => 2 * weight.columns,
@@ -119,8 +120,8 @@ impl<'a> Checker<'a> {
         Ok(self)
     }
 
-    /// The width of the gradient of a projection's product. Training pads a gate and the rows it
-    /// gates to whole panels.
+    /// The width of the gradient of a projection's product. Training pads the rows of a gate, and
+    /// the rows that it gates, to multiples of 16.
     const fn product_width(&self, weight: &Tensor) -> u32 {
         match weight.role {
             Role::MlpUp => self.slopes_width(weight.rows),
@@ -128,12 +129,12 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// The width of slopes for a product of `rows`.
+    /// The width of the MLP's slopes, for a first projection of `rows` rows.
     const fn slopes_width(&self, rows: u32) -> u32 {
         if self.plan.spec.mlp.gated { 2 * (rows / 2).next_multiple_of(16) } else { rows }
     }
 
-    /// The tables of an embedding of `width`.
+    /// Checks the tables of an embedding of `width` columns.
     const fn tables(
         &self,
         table: TensorId,
@@ -153,7 +154,7 @@ impl<'a> Checker<'a> {
         self.table(types, types_rows, width)
     }
 
-    /// A table `[rows, width]`, if there is one.
+    /// Checks that a table, if there is one, is `[rows, width]`.
     const fn table(&self, table: Option<TensorId>, rows: u32, width: u32) -> Result<(), Fault<'a>> {
         let Some(table) = table else {
             return Ok(());
@@ -166,12 +167,12 @@ impl<'a> Checker<'a> {
         self.columns(table, width)
     }
 
-    const fn columns(&self, tensor: &'a Tensor, width: u32) -> Result<(), Fault<'a>> {
-        self.expect(text(&tensor.name), "the number of columns", tensor.columns, width)
+    const fn columns(&self, tensor: &'a Tensor, columns: u32) -> Result<(), Fault<'a>> {
+        self.expect(text(&tensor.name), "the number of columns", tensor.columns, columns)
     }
 
-    const fn rows(&self, tensor: &'a Tensor, width: u32) -> Result<(), Fault<'a>> {
-        self.expect(text(&tensor.name), "the number of rows", tensor.rows, width)
+    const fn rows(&self, tensor: &'a Tensor, rows: u32) -> Result<(), Fault<'a>> {
+        self.expect(text(&tensor.name), "the number of rows", tensor.rows, rows)
     }
 
     /// Reads the inputs of either backward op of a norm. Returns the width of the norm.
@@ -192,13 +193,13 @@ impl<'a> Checker<'a> {
     /// The number of groups that `norm` normalises in a row of queries and keys.
     const fn qk_groups(&self, norm: NormRef) -> Result<u32, Fault<'a>> {
         let Some(groups) = self.plan.spec.qk_groups() else {
-            return self.fault("the norm of heads", "is not in the spec");
+            return self.fault("the norm of queries and keys", "is not in the spec");
         };
         attempt!(self.norm(norm, groups.parameters));
         Ok(groups.count())
     }
 
-    /// Reads the inputs of either backward op of a norm of heads.
+    /// Reads the inputs of either backward op of a norm of queries and keys.
     const fn norm_heads_backward(
         &self,
         norm: NormRef,
@@ -247,7 +248,8 @@ impl<'a> Checker<'a> {
             Epilogue::Activation { gated, out, slopes } => {
                 let of_mlp = matches!(weight.role, Role::MlpUp);
                 if gated != (spec.mlp.gated && of_mlp) {
-                    return self.fault("the activation", "differs from the spec's in its gate");
+                    let problem = "is gated and the spec's is not, or the other way round";
+                    return self.fault("the activation", problem);
                 }
                 let out = attempt!(self.write(out));
                 attempt!(self.rows(weight, if gated { 2 * out } else { out }));

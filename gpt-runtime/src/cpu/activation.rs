@@ -12,19 +12,19 @@ fn best() -> &'static Kernels {
     BEST.get_or_init(|| Isa::available()[0].kernels().expect("an available set has kernels"))
 }
 
-/// Replaces `values` by a built-in activation of them.
+/// Applies a built-in activation to `values`, in place.
 ///
 /// # Panics
-/// If the activation is a closure.
+/// Panics if the activation is a closure.
 pub fn apply(activation: &Activation, values: &mut [f32]) {
     let kernels = best();
     built_in(activation).expect("a built-in activation")(kernels, values)
 }
 
-/// Replaces `values` by a built-in activation of them and writes its derivative to `slopes`.
+/// Applies a built-in activation to `values`, in place, and writes its derivative to `slopes`.
 ///
 /// # Panics
-/// If the activation is a closure.
+/// Panics if the activation is a closure.
 pub fn with_slopes(activation: &Activation, values: &mut [f32], slopes: &mut [f32]) {
     best().with_slopes(activation, values, slopes)
 }

@@ -3,8 +3,8 @@
 //! Linux wakes a thread on an idle CPU if it finds one. In a virtual machine a worker often woke on
 //! the CPU of the thread that woke it, probably because the host reports a halted CPU as preempted.
 //! Both threads then share that CPU until the scheduler balances its load, milliseconds later,
-//! which is longer than a short pass. So the waking thread removes its own CPU from the set of the
-//! sleeping thread, which restores its set when it runs.
+//! which is longer than a short pass. So the thread that wakes another one first removes its own
+//! CPU from the set of CPUs that the sleeping thread may use; the woken thread restores its set.
 //!
 //! On other systems a [`Sleeper`] does nothing.
 
@@ -23,7 +23,7 @@ mod linux {
     #[derive(Clone, Copy)]
     pub struct Sleeper {
         thread: libc::pid_t,
-        /// None if the system does not tell them, or if there is only one.
+        /// `None` if the system does not report them, or if there is only one.
         allowed: Option<libc::cpu_set_t>,
     }
 
@@ -73,7 +73,7 @@ mod linux {
         (failed == 0 && unsafe { libc::CPU_COUNT(&cpus) } > 1).then_some(cpus)
     }
 
-    /// CPUs of threads, for the tests here and those of the pool.
+    /// Helpers for the tests in this file and for those of the pool.
     #[cfg(test)]
     pub mod testing {
         use std::sync::mpsc::channel;
@@ -100,14 +100,14 @@ mod linux {
             Sleeper::current().cpus().len()
         }
 
-        /// Calls `test` with a thread that waits until it returns.
+        /// Calls `test` with a thread that waits until `test` returns.
         pub fn with_waiting(test: impl FnOnce(&Sleeper)) {
             std::thread::scope(|scope| {
                 let (tell, told) = channel();
                 let (end, ended) = channel::<()>();
                 scope.spawn(move || {
                     tell.send(Sleeper::current()).unwrap();
-                    // The other end is dropped, also by a failed assertion.
+                    // The other end is dropped, even if an assertion fails.
                     assert!(ended.recv().is_err());
                 });
                 let sleeper = told.recv().unwrap();
@@ -116,7 +116,7 @@ mod linux {
             });
         }
 
-        /// Calls `test` in a thread that stays on the CPU that is returned.
+        /// Calls `test` in a thread that is pinned to one CPU, and returns the number of the CPU.
         pub fn pinned(test: impl FnOnce() + Send) -> usize {
             let pin = || {
                 // SAFETY: takes no argument.

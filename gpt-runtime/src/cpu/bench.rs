@@ -1,4 +1,4 @@
-//! Access for benchmarks to the single steps of a pass and to the barrier between two steps. Not
+//! Gives benchmarks access to the single steps of a pass and to the barrier between two steps. Not
 //! part of the public interface.
 
 use std::sync::Arc;
@@ -22,7 +22,7 @@ impl Steps {
     /// Packs `weights` and opens a session.
     ///
     /// # Errors
-    /// The weights cannot be read, or there is too little memory.
+    /// Fails if the weights cannot be read, or if there is too little memory.
     pub fn new(
         device: &Arc<CpuDevice>,
         plan: &'static Plan,
@@ -40,13 +40,13 @@ impl Steps {
     /// logits.
     ///
     /// # Panics
-    /// If there is no such step, or if the tokens exceed the session's chunk or capacity.
+    /// Panics if there is no such step, or if the tokens exceed the session's chunk or capacity.
     pub fn run(&mut self, index: usize, tokens: &[u32], position: u32) {
         self.session.step(index, tokens, position, &mut self.logits);
     }
 }
 
-/// Runs an empty task on every thread of `device` and waits for all of them: the overhead between
+/// Runs as many empty tasks as `device` has threads and waits for all of them: the overhead between
 /// two steps.
 pub fn barrier(device: &CpuDevice) {
     device.pool.run(device.pool.threads(), &|task, thread| {

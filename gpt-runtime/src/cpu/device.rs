@@ -13,32 +13,33 @@ use gpt_simd::{Isa, Kernels};
 pub struct CpuDevice {
     pub(super) pool: Pool,
     pub(super) kernels: &'static Kernels,
-    /// One for each thread. A lock is never contended, because each thread takes its own.
+    /// One for each thread, which takes its own. A lock is contended only if two sessions that run
+    /// at the same time use the same thread number.
     thread_scratch: Vec<Mutex<ThreadScratch>>,
 }
 
-/// Rows of a task of [`CpuDevice::each_row`]. A single row takes less time than its transfer to
+/// Rows in a task of [`CpuDevice::each_row`]. A single row takes less time than its transfer to
 /// another thread.
 const ROWS: usize = 8;
-/// Most threads that can be requested.
+/// The largest number of threads that can be requested.
 const MAX_THREADS: usize = 1024;
-/// Most processors in a list of them.
+/// The largest CPU number at which a range in a list may end.
 const MAX_CPUS: usize = 1 << 16;
 
 impl CpuDevice {
-    /// The best instruction set of this processor, with `threads` threads or as many as it has
-    /// physical cores.
+    /// Opens this processor with its best instruction set, and with `threads` threads, or by
+    /// default one for each core that the process may use.
     ///
     /// # Errors
-    /// `threads` is 0 or too large, or the system cannot start them.
+    /// Fails if `threads` is 0 or too large, or if the system cannot start so many threads.
     pub fn new(threads: Option<usize>) -> Result<CpuDevice, Error> {
         CpuDevice::with_isa(Isa::available()[0], threads)
     }
 
-    /// Like [`new`](Self::new) with a given instruction set, for tests and comparisons.
+    /// Like [`new`](Self::new) with a given instruction set, for tests and self-tests.
     ///
     /// # Errors
-    /// The processor has no such set, or [`new`](Self::new) fails.
+    /// See [`new`](Self::new). Also fails if the processor does not have the instruction set.
     pub fn with_isa(isa: Isa, threads: Option<usize>) -> Result<CpuDevice, Error> {
         let kernels = isa
             .kernels()
@@ -60,12 +61,12 @@ impl CpuDevice {
         })
     }
 
-    /// The scratch memory of a thread, which only its own tasks lock.
+    /// The scratch memory of a thread. Only tasks that run on this thread lock it.
     pub(super) fn scratch(&self, thread: usize) -> MutexGuard<'_, ThreadScratch> {
         self.thread_scratch[thread].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Calls `f` for each of `rows` rows, on all threads, some rows a task.
+    /// Calls `f` for each of `rows` rows, on all threads, with a few rows in each task.
     pub(super) fn each_row(&self, rows: usize, f: impl Fn(usize) + Sync) {
         self.pool.run(rows.div_ceil(ROWS), &|task, _| {
             (task * ROWS..((task + 1) * ROWS).min(rows)).for_each(&f)
@@ -77,7 +78,7 @@ impl CpuDevice {
         self.kernels.isa
     }
 
-    /// Processor, instruction set and threads.
+    /// The processor's name, the instruction set and the number of threads, for people.
     pub fn describe(&self) -> String {
         let threads = self.pool.threads();
         let plural = if threads == 1 { "" } else { "s" };
@@ -85,8 +86,9 @@ impl CpuDevice {
     }
 }
 
-/// Physical cores that the process may run on, limited by its control group. Two hyperthreads share
-/// a core's arithmetic units, and one thread keeps them busy.
+/// The number of physical cores that the process may run on, limited by its control group. Two
+/// hyperthreads share a core's arithmetic units, and one thread keeps them busy. Where Linux does
+/// not list the cores, and on other systems, this is the number of logical processors.
 fn physical_cores() -> usize {
     let logical = std::thread::available_parallelism().map_or(1, NonZero::get);
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -102,7 +104,7 @@ fn physical_cores() -> usize {
     if cores.is_empty() { logical } else { logical.min(cores.len()) }
 }
 
-/// The numbers of a list like `0-2,7`, as Linux writes it.
+/// The numbers in a list such as `0-2,7`, as Linux writes it.
 fn numbers(list: &str) -> Vec<usize> {
     let ranges = list.trim().split(',').filter_map(|range| {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
@@ -111,7 +113,7 @@ fn numbers(list: &str) -> Vec<usize> {
     ranges.flatten().collect()
 }
 
-/// The processor's name from the operating system; if unknown, its architecture.
+/// The processor's name as Linux gives it; elsewhere, or if it is unknown, the architecture.
 fn processor() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find(|line| line.starts_with("model name"));

@@ -1,14 +1,14 @@
 //! The keys and values of one layer, in the layout that the products of attention read.
 //!
-//! A product with a query treats the keys as a matrix with an output for each position. They are
+//! A product with a query treats the keys as a matrix with an output for each position. Keys are
 //! stored in panels, like weights, with 32 positions side by side for each element of the head.
-//! Values are stored in rows, one for each position, padded to 32. Both are in one of three
-//! formats, which the products read directly.
+//! Values are stored in rows, one for each position, padded to a multiple of 32. Both are in one of
+//! three formats, which the products read directly.
 //!
 //! Positions are divided into splits of [`SPLIT`], each with the keys and values of all heads.
-//! Memory beyond the current position is never touched, so the system does not allocate it. With
-//! heads as the outer dimension, the start of each head would touch a large page: SmolLM2's first
-//! token then took 360 MB, and the time to clear them.
+//! Splits beyond the current position are never touched, so the system does not allocate their
+//! memory. With heads as the outer dimension, the start of each head would touch a large page:
+//! SmolLM2's first token then took 360 MB, and the time to clear them.
 
 use std::marker::PhantomData;
 
@@ -20,7 +20,7 @@ use crate::Error;
 use crate::engine::{CacheFormat, SessionOptions};
 use gpt_simd::{Bf16, CacheElement, F16, Kernels, PANEL};
 
-/// Positions of a split. Decoding gives each split a task.
+/// Positions in a split. In decoding, each split of each key/value head is a task.
 pub const SPLIT: usize = 512;
 
 /// Keys and values of a number of positions.
@@ -34,11 +34,11 @@ pub struct Cache {
 pub struct CacheShape {
     pub kv_heads: usize,
     pub head_dim: usize,
-    /// `head_dim` rounded up to whole panels.
+    /// `head_dim`, rounded up to a multiple of [`PANEL`].
     pub padded: usize,
-    /// The capacity, rounded up to whole panels.
+    /// The capacity, rounded up to a multiple of [`PANEL`].
     positions: usize,
-    /// The first element.
+    /// The index of the first element.
     start: usize,
 }
 
@@ -69,7 +69,7 @@ macro_rules! each_format {
 pub(super) use each_format;
 
 impl Cache {
-    /// A cache of zeros, in memory of `arena`.
+    /// Allocates a cache of zeros in `arena`.
     pub fn new(
         arena: &Arena,
         kv_heads: usize,
@@ -92,7 +92,8 @@ impl Cache {
         Ok(Cache { shape, storage })
     }
 
-    /// Copies the first `positions` positions of `other`, which has the same shape and format.
+    /// Copies the splits that hold the first `positions` positions of `other`, which has the same
+    /// shape and format.
     pub fn copy_from(&mut self, other: &Cache, positions: usize) {
         let shape = self.shape;
         let whole = positions.next_multiple_of(SPLIT).min(shape.positions);
@@ -105,8 +106,8 @@ impl Cache {
         }
     }
 
-    /// Appends the keys of all heads to `out`, then their values, in f32: those at `position` of
-    /// the sequence in the part `shape`.
+    /// Appends the keys of all heads at `position` to `out`, then the values, in f32. `shape` is
+    /// the part of the cache that holds the sequence.
     pub fn gather(&self, shape: &CacheShape, position: usize, out: &mut Vec<f32>) {
         each_format!(&self.storage, kv => {
             let elements = kv.elements();
@@ -122,11 +123,11 @@ impl Cache {
     }
 }
 
-/// The cache of each layer. Layers of a bidirectional model share one: such a model reads a text
-/// whole and never continues it, so that no layer needs the keys of another pass.
+/// Allocates the cache of each layer. The layers of a bidirectional model share one: such a model
+/// reads a whole text and never continues it, so no layer needs the keys of an earlier pass.
 ///
 /// # Errors
-/// The system has no memory for it.
+/// Fails if the system has too little memory.
 pub fn layer_caches(spec: &Spec, options: &SessionOptions) -> Result<Vec<Cache>, Error> {
     let arena = Arena::default();
     let cache = |_| {
@@ -178,7 +179,7 @@ impl<E: CacheElement> KeysAndValues<E> {
 }
 
 impl CacheShape {
-    /// The positions that a sequence of `length` takes: whole panels.
+    /// The positions that a sequence of `length` takes in the cache: whole panels.
     pub const fn padded_positions(length: usize) -> usize {
         length.next_multiple_of(PANEL)
     }
@@ -195,8 +196,8 @@ impl CacheShape {
         self.kv_heads * (self.head_dim + self.padded)
     }
 
-    /// The first position of the split that has `position`, and its length; the last split may be
-    /// shorter.
+    /// The first position and the length of the split that has `position`. The last split may be
+    /// shorter than the others.
     fn split_of(&self, position: usize) -> (usize, usize) {
         let first = position / SPLIT * SPLIT;
         (first, SPLIT.min(self.positions - first))

@@ -2,16 +2,16 @@
 //!
 //! A model's weights and the keys and values of a long sequence are read from beginning to end for
 //! every token. With pages of 4 KiB each page costs an address translation, and hardware
-//! prefetchers stop at its end. So weights and caches are in mappings of many megabytes, with
-//! advice to the operating system to use large pages where it takes such advice. Matrices of one
-//! model share mappings, as a small one would not fill a large page.
+//! prefetchers stop at its end. So weights and caches are in mappings of many megabytes, and Linux
+//! is advised to use large pages for them. Matrices of one model share mappings, because a small
+//! matrix would not fill a large page.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::Error;
 
-/// Zeros of the system's. WebAssembly has no mappings.
+/// Memory that is zero at first. WebAssembly has no mappings.
 #[cfg(not(target_family = "wasm"))]
 type Zeros = memmap2::MmapMut;
 #[cfg(target_family = "wasm")]
@@ -19,7 +19,7 @@ type Zeros = Vec<u8>;
 
 /// Bytes of a mapping, unless a region is larger. In WebAssembly untouched memory is not free.
 const MAPPING: usize = if cfg!(target_family = "wasm") { 1 << 20 } else { 64 << 20 };
-/// A large page of x86-64 and of most AArch64 systems; WebAssembly has none.
+/// Bytes of a large page on x86-64 and on most AArch64 systems; WebAssembly has none.
 const LARGE_PAGE: usize = if cfg!(target_family = "wasm") { LINE } else { 2 << 20 };
 /// Alignment of regions in bytes: a cache line.
 const LINE: usize = 64;
@@ -36,7 +36,7 @@ struct Open {
     used: usize,
 }
 
-/// Memory that regions share. No two overlap.
+/// Memory that regions share. No two regions overlap.
 struct Mapping {
     start: *mut u8,
     len: usize,
@@ -50,30 +50,30 @@ unsafe impl Send for Mapping {}
 // SAFETY: as above.
 unsafe impl Sync for Mapping {}
 
-/// A part of a mapping, owned like a boxed slice.
+/// A range of a mapping, owned like a boxed slice.
 pub struct Region {
     mapping: Arc<Mapping>,
     start: usize,
     len: usize,
 }
 
-/// Floats in a region; none by default.
+/// Floats in a region; empty by default.
 #[derive(Default)]
 pub struct Floats(Option<Region>);
 
 impl Arena {
-    /// `len` zeros.
+    /// Allocates `len` zeros.
     ///
     /// # Errors
-    /// The system has no memory for them.
+    /// Fails if the system has too little memory.
     pub fn floats(&self, len: usize) -> Result<Floats, Error> {
         Ok(Floats(Some(self.region(len * size_of::<f32>(), |_| ())?)))
     }
 
-    /// A region of `len` bytes, aligned to a cache line. It is zero before `write` fills it.
+    /// Allocates `len` bytes, aligned to a cache line. They are zero before `write` fills them.
     ///
     /// # Errors
-    /// The system has no memory for it.
+    /// Fails if the system has too little memory.
     pub fn region(&self, len: usize, write: impl FnOnce(&mut [u8])) -> Result<Region, Error> {
         let (mapping, start) = self.take(len)?;
         let mut region = Region { mapping, start, len };
@@ -81,7 +81,7 @@ impl Arena {
         Ok(region)
     }
 
-    /// Takes `len` bytes from the last mapping if they fit, otherwise from a new one.
+    /// Takes `len` bytes from the open mapping if it has room for them, otherwise from a new one.
     fn take(&self, len: usize) -> Result<(Arc<Mapping>, usize), Error> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let takes = len.next_multiple_of(LINE);
@@ -106,13 +106,10 @@ impl Arena {
 impl Mapping {
     fn new(least: usize) -> Result<Mapping, Error> {
         let len = least.max(MAPPING).next_multiple_of(LARGE_PAGE);
-        // Large pages are aligned to their size, ordinary mappings may not be. Untouched memory
+        // Large pages are aligned to their size; ordinary mappings may not be. Untouched memory
         // costs nothing.
         let mut map = zeros(len + LARGE_PAGE).map_err(|error| Error::OutOfMemory {
-            message: format!(
-                "the system has no room for {} MiB of weights or cache: {error}",
-                len >> 20
-            ),
+            message: format!("the system has no room for {} MiB of memory: {error}", len >> 20),
             bytes: len as u64,
         })?;
         // A system without large pages rejects the advice, with no other effect.

@@ -11,8 +11,8 @@
 //! - `interpreter`: passes over plans, for inference and training
 //! - `session`, `trainer`: the engine's interface
 //!
-//! `roofline` measures the limits of the machine, `bench` runs single steps. The engine neither
-//! makes plans nor interprets tokens.
+//! `roofline` measures the limits of the machine, and `bench` runs single steps. The engine does
+//! not make plans, and it does not convert between text and tokens.
 
 pub mod activation;
 mod affinity;

@@ -1,6 +1,6 @@
 //! Threads that live as long as the device, and mutable slices that their tasks share.
 //!
-//! A step of a forward pass takes tens of microseconds. To start or wake threads for each step
+//! A step of a forward pass takes tens of microseconds. Starting or waking threads for each step
 //! would cost more than the work, so workers spin for a moment before they sleep. A job is cut into
 //! tasks, and each thread has a range of neighbouring tasks that it takes one by one. A thread that
 //! is done steals from the ends of other ranges, so an interrupted core does not delay the rest.
@@ -27,7 +27,7 @@ const SPINS: u32 = 4000;
 pub struct Pool {
     shared: Arc<PoolState>,
     workers: Vec<JoinHandle<()>>,
-    /// Held while a job runs: jobs of two sessions exclude each other.
+    /// Held while workers run a job, so that jobs of two sessions exclude each other.
     exclusive: Mutex<()>,
 }
 
@@ -37,7 +37,8 @@ type Job = dyn Fn(usize, usize) + Sync;
 struct PoolState {
     state: Mutex<RoundState>,
     wake: Condvar,
-    /// The number of the current round, the run of one job. Workers wait for it to change.
+    /// The number of the current round. Each round runs one job. Workers wait for the number to
+    /// change.
     round: AtomicUsize,
     /// The remaining tasks of each thread.
     remaining: Vec<CachePadded<TaskRange>>,
@@ -53,9 +54,10 @@ struct PoolState {
 #[derive(Default)]
 struct CachePadded<T>(T);
 
-/// The remaining tasks of a thread. The thread takes them from the front, others steal from the
-/// back. One word holds both ends and the low 16 bits of the round's number. If these are an older
-/// round's, no task of this round has been taken, so nothing is written when a round starts.
+/// The remaining tasks of a thread. The thread takes them from the front; others steal from the
+/// back. One word holds both ends and the low 16 bits of the round's number. If these bits are
+/// those of an older round, no task of this round has been taken, so nothing is written when a
+/// round starts.
 #[derive(Default)]
 struct TaskRange(AtomicU64);
 
@@ -66,7 +68,7 @@ const END: u32 = 24;
 const MAX_TASKS: usize = (1 << END) - 1;
 
 impl TaskRange {
-    /// Takes a task if one remains. In this `round`, the thread began with the tasks `whole`.
+    /// Takes a task if one remains. `whole` is the range with which its thread began the `round`.
     fn take(&self, round: usize, whole: Range<usize>, from_front: bool) -> Option<usize> {
         let tag = (round as u64) << (2 * END);
         let mut taken = None;
@@ -86,7 +88,7 @@ impl TaskRange {
                     end
                 }
             });
-            // An empty range is stored, too: an old word would match every 65,536th round.
+            // An empty range is stored as well: an old word would match every 65,536th round.
             (taken.is_some() || !is_current).then_some(tag | start << END | end)
         };
         // `Relaxed` is enough: `round` and `working` order the memory that tasks read and write.
@@ -104,7 +106,7 @@ impl TaskRange {
 struct RoundState {
     /// The job of the current round; valid while `working` is not zero or the round's caller waits.
     job: Option<ErasedJob>,
-    /// The workers that sleep. If there are none, `run` makes no system calls.
+    /// The workers that sleep. If there are none, `run` makes no system call to wake them.
     asleep: Vec<(usize, Sleeper)>,
 }
 
@@ -120,7 +122,7 @@ struct ErasedJob {
 unsafe impl Send for ErasedJob {}
 
 impl Pool {
-    /// A pool of `threads` threads, the caller of [`run`](Self::run) being one of them.
+    /// Starts a pool of `threads` threads. The caller of [`run`](Self::run) is one of them.
     pub fn new(threads: usize) -> std::io::Result<Pool> {
         let shared = Arc::new(PoolState {
             state: Mutex::new(RoundState {
@@ -148,11 +150,11 @@ impl Pool {
         self.workers.len() + 1
     }
 
-    /// Calls `job(task, thread)` for each task in `0..tasks`, each once, on all threads; returns
-    /// when all are done.
+    /// Calls `job(task, thread)` once for each task in `0..tasks`, on all threads, and returns when
+    /// all tasks are done.
     ///
     /// # Panics
-    /// If a task panics, or if there are 2^24 tasks or more.
+    /// Panics if a task panics, or if a pool of several threads is given 2^24 tasks or more.
     pub fn run(&self, tasks: usize, job: &(dyn Fn(usize, usize) + Sync)) {
         if tasks <= 1 || self.workers.is_empty() {
             (0..tasks).for_each(|task| job(task, 0));
@@ -236,7 +238,8 @@ impl PoolState {
         }
     }
 
-    /// Waits for the round after `seen`: spins for a while, then sleeps. None when the pool ends.
+    /// Waits for the round after `seen`: spins for a while, then sleeps. Returns `None` when the
+    /// pool ends.
     fn await_round(&self, seen: usize, thread: usize) -> Option<(usize, ErasedJob)> {
         for spin in 0..SPINS {
             if self.round.load(Ordering::Acquire) != seen || self.stop.load(Ordering::Relaxed) {
@@ -300,7 +303,7 @@ impl<'a, T> Disjoint<'a, T> {
         Disjoint { start: slice.as_mut_ptr(), len: slice.len(), borrow: PhantomData }
     }
 
-    /// The elements `start..start + len`.
+    /// Returns the elements `start..start + len`.
     ///
     /// # Safety
     /// No other part that is alive may share an element with this one.

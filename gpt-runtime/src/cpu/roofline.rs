@@ -1,8 +1,8 @@
 //! The processor's roofline, measured: bandwidth of memory and peak rates of arithmetic.
 //!
-//! Both are measured with the engine's own threads and instruction set, in some hundredths of a
-//! second. The speed of a machine changes from minute to minute, so callers repeat the measurement
-//! between the measurements that they compare with it.
+//! Both are measured with the engine's own threads and instruction set, in a few hundredths of a
+//! second. The speed of a machine changes from minute to minute, so callers repeat this measurement
+//! between those that they compare with it.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -16,13 +16,13 @@ use crate::clock::Instant;
 use crate::engine::PeakRates;
 use gpt_simd::Rounding;
 
-/// Bytes that a measurement reads, more than the caches hold.
+/// Bytes that a measurement reads: more than most caches hold.
 const BYTES: usize = 256 << 20;
 /// Bytes that a task reads.
 const TASK: usize = 1 << 20;
-/// Steps of arithmetic in a task, some milliseconds.
+/// Iterations of arithmetic in a task, which take a few milliseconds.
 const ITERATIONS: usize = 1 << 20;
-/// Tasks of arithmetic for each thread.
+/// The number of arithmetic tasks for each thread.
 const ROUNDS: usize = 4;
 
 /// Measures [`PeakRates`] of a device.
@@ -35,14 +35,14 @@ impl CpuMeter {
     /// Allocates the memory that a measurement reads, 256 MiB.
     ///
     /// # Errors
-    /// The system has no memory for it.
+    /// Fails if the system has too little memory.
     pub fn new(device: Arc<CpuDevice>) -> Result<CpuMeter, Error> {
-        // Written first, as untouched memory is one page of zeros.
+        // The memory is written first: all untouched pages are the same page of zeros.
         let memory = Arena::default().region(BYTES, |bytes| bytes.fill(1))?;
         Ok(CpuMeter { device, memory })
     }
 
-    /// One measurement.
+    /// Measures once.
     pub fn measure(&self) -> PeakRates {
         let device = &*self.device;
         let start = Instant::now();
@@ -65,7 +65,7 @@ impl CpuMeter {
     }
 }
 
-/// Operations a second.
+/// Measures the operations a second of products with inputs of this `rounding`.
 fn calculate(device: &CpuDevice, rounding: Rounding) -> f64 {
     let tasks = ROUNDS * device.pool.threads();
     let start = Instant::now();

@@ -10,7 +10,7 @@ pub mod gemm {
     /// The depth of a slice of a panel, which takes 64 KiB in f32. Sums of this length keep
     /// rounding errors small. A multiple of 32.
     pub const DEPTH: usize = 512;
-    /// Rows that are multiplied with a group of panels together. A multiple of the height of every
+    /// Rows that are multiplied together by a group of panels. A multiple of the height of every
     /// register tile.
     pub const ROWS: usize = 96;
     /// The largest number of rows of a task whose panels have more than one slice. Partial sums are
@@ -20,8 +20,9 @@ pub mod gemm {
     pub const PANELS: usize = 32;
     /// The largest number of panels of a group whose panels have more than one slice.
     pub const DEEP_PANELS: usize = 8;
-    /// Bytes of the slices in a group, which stay in the second-level cache. The outputs of a group
-    /// are neighbours in memory; the outputs of a few rows are written together.
+    /// Bytes of the slices in a group, which stay in the second-level cache. In each row, the
+    /// outputs of a group are neighbours in memory, and the outputs of a block of rows are written
+    /// together.
     pub const GROUP: usize = 128 << 10;
     /// Bytes of the slices in a group and of their partial sums, if a panel has more than one
     /// slice.
@@ -35,13 +36,13 @@ pub mod weight_gradient {
     /// Rows that a gradient accumulates before the next panel. The gradient is read and written
     /// once for each block of rows.
     pub const ROWS: usize = 256;
-    /// Columns of a matrix in one task. [`ROWS`] rows of them, the inputs, stay in the second-level
-    /// cache while they are multiplied with panels of output gradients.
+    /// Columns of a matrix in one task. The inputs in these columns of [`ROWS`] rows stay in the
+    /// second-level cache while they are multiplied with panels of output gradients.
     pub const COLUMNS: usize = 256;
     /// Columns of a matrix in one task with pairs of bf16, which take half the memory. Each task
     /// converts the panels again, so fewer tasks convert less.
     pub const PAIRED_COLUMNS: usize = 384;
-    /// Floats of one task's inputs, rounded, plain or in pairs.
+    /// Floats that the rounded inputs of one task take, plain or in pairs.
     pub const INPUTS: usize = ROWS * COLUMNS;
     /// Floats of a panel of output gradients.
     pub const GRADIENTS: usize = ROWS * PANEL;
@@ -49,9 +50,9 @@ pub mod weight_gradient {
 
 /// Block sizes of attention in training.
 pub mod attention {
-    /// Queries and keys of a block.
+    /// The number of queries, and of keys, in a block.
     pub const BLOCK: usize = 64;
-    /// Widest head that the compiler accepts.
+    /// The width of the widest head that the compiler accepts.
     pub const HEAD_DIM: usize = 256;
 }
 
@@ -70,7 +71,7 @@ pub struct ThreadScratch {
 pub struct AttentionScratch {
     /// `[BLOCK][BLOCK]`: probabilities.
     pub p: Vec<f32>,
-    /// `[BLOCK][BLOCK]`: their gradients.
+    /// `[BLOCK][BLOCK]`: the gradients of the probabilities.
     pub dp: Vec<f32>,
     /// `[BLOCK][BLOCK]`: the derivatives of capped scores.
     pub slopes: Vec<f32>,
@@ -80,8 +81,11 @@ pub struct AttentionScratch {
     pub values: Vec<f32>,
     /// `[BLOCK][padded head_dim]`: sums over a block.
     pub sums: Vec<f32>,
+    /// `[BLOCK][padded head_dim]`: the gradients of the keys of a block.
     pub dk: Vec<f32>,
+    /// `[BLOCK][padded head_dim]`: the gradients of the values of a block.
     pub dv: Vec<f32>,
+    /// The state of the softmax of each query of a block.
     pub states: [Running; attention::BLOCK],
 }
 

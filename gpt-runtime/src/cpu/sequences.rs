@@ -1,4 +1,4 @@
-//! The rows of a pass by sequence.
+//! The rows of a pass, grouped by sequence.
 //!
 //! A session's pass runs the next tokens of one sequence. A pass over several texts has the rows of
 //! all texts, one after the other, without padding. Products and norms treat all rows alike; only
@@ -6,7 +6,7 @@
 
 use super::kv_cache::CacheShape;
 
-/// Queries of a block of attention. A multiple of the height of every register tile.
+/// Queries in a block of attention. A multiple of the height of every register tile.
 pub const QUERIES: usize = 48;
 
 /// The sequences of a pass.
@@ -36,12 +36,13 @@ pub struct Span {
 pub struct Block {
     /// The index of the span.
     pub span: u32,
-    /// Its first row, counted from the first of the span.
+    /// The block's first row, counted from the first row of the span.
     pub first: u32,
 }
 
 impl Sequences {
-    /// For passes of at most `chunk` rows of one sequence, with keys and values in all of `cache`.
+    /// Allocates memory for passes of at most `chunk` rows of one sequence, with keys and values in
+    /// all of `cache`.
     pub fn new(chunk: usize, cache: CacheShape) -> Sequences {
         Sequences {
             spans: Vec::with_capacity(1),
@@ -51,14 +52,14 @@ impl Sequences {
         }
     }
 
-    /// Sets the next `rows` tokens of one sequence, from `position` on.
+    /// Makes the pass run the next `rows` tokens of one sequence, from `position` on.
     pub fn set_one(&mut self, position: usize, rows: usize) {
         self.clear();
         self.push(Span { first: 0, rows, position, cache: self.cache });
     }
 
-    /// Sets whole sequences of `lengths`. Their keys and values lie in the cache one after the
-    /// other, each from a new panel on, as they would in a separate cache.
+    /// Makes the pass run whole sequences of the given `lengths`. Their keys and values follow each
+    /// other in the cache. Those of each sequence begin at a new panel, as in a cache of its own.
     pub fn set_texts(&mut self, lengths: impl Iterator<Item = usize>) {
         self.clear();
         let (mut first, mut positions) = (0, 0);

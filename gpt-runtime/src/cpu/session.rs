@@ -19,7 +19,7 @@ use crate::wait::Wait;
 use crate::weights::Weights;
 
 /// The most rows of a pass over several texts. The weights are read once for all rows of a pass.
-/// More rows gain nothing, and their activations would not fit the caches.
+/// More rows gain nothing, and their activations would not fit in the caches.
 const BATCH_ROWS: usize = 512;
 /// The most positions of the cache that such a pass takes. Short texts take whole panels.
 const BATCH_POSITIONS: usize = 4 * BATCH_ROWS;
@@ -84,8 +84,8 @@ impl CpuSession {
         self.with_pass(tokens, position, request, logits, observe, Interpreter::forward);
     }
 
-    /// Runs the step `index` of a pass over `tokens` from `position` on. `logits` has a row for
-    /// each token if the step is the head.
+    /// Runs step `index` of a pass over `tokens` from `position` on. `logits` has a row for each
+    /// token if the step belongs to the head.
     pub fn step(&mut self, index: usize, tokens: &[u32], position: u32, logits: &mut [f32]) {
         let run = |model: &Interpreter, buffers: &mut _, pass: &mut ForwardPass<'_>| {
             pass.next = index;
@@ -142,7 +142,7 @@ impl CpuSession {
         run(&self.shared.model, &mut self.buffers, &mut pass);
     }
 
-    /// Runs whole texts together and leaves their residual streams in the buffers.
+    /// Runs whole texts together and leaves their residual streams in the stream's buffer.
     fn run_texts(&mut self, texts: &[&[u32]]) -> Result<(), Error> {
         let rows = texts.iter().map(|text| text.len()).sum::<usize>() as u32;
         let positions = positions_of(texts) as u32;
@@ -229,7 +229,7 @@ impl EngineSession for CpuSession {
     fn head(&mut self, stream: &[f32], logits: &mut [f32]) -> Result<(), Error> {
         self.buffers.stream_mut()[..stream.len()].copy_from_slice(stream);
         let rows = stream.len() / self.shared.plan.spec.embed as usize;
-        // The head needs the number of tokens only.
+        // The head needs only the number of tokens.
         let tokens = vec![0; rows];
         let is_head = |(_, step): &(u32, &Step)| step.op.is_head();
         let first = self.steps.iter().position(is_head).unwrap_or(self.steps.len());
@@ -256,7 +256,7 @@ impl EngineSession for CpuSession {
             &mut logits,
             Observe::Times(&mut stopwatch),
         );
-        // The steps run on the host, so their times are device times.
+        // The host is the device, so its clock measures device time.
         Ok(Profile { clock: Clock::Device, steps: stopwatch.steps, sampling: Vec::new() })
     }
 }
@@ -268,10 +268,10 @@ pub struct CpuModel {
 
 impl CpuModel {
     /// Packs every tensor of `plan`. `activation` is the compiled activation of a declared model;
-    /// without it a closure is evaluated node by node.
+    /// without it, a closure is evaluated node by node.
     ///
     /// # Errors
-    /// The weights cannot be read, or there is too little memory.
+    /// Fails if the weights cannot be read, or if there is too little memory.
     pub fn new(
         device: Arc<CpuDevice>,
         plan: &'static Plan,

@@ -1,9 +1,9 @@
 //! Training on the CPU.
 //!
 //! The division of work into tasks and the order of every sum do not depend on the number of
-//! threads, so a run repeats bit for bit. In bf16 both operands of a projection's three products
-//! are rounded to bf16, whose products are exact in f32; sums, attention, norms and the optimizer
-//! are f32.
+//! threads, so a training run can be repeated bit for bit. In bf16, both operands of a projection's
+//! three products are rounded to bf16, whose products are exact in f32; sums, attention, norms and
+//! the optimizer are in f32.
 
 use std::sync::Arc;
 
@@ -38,7 +38,8 @@ impl CpuTrainer {
     /// activation of a declared model; without it, a closure is evaluated node by node.
     ///
     /// # Errors
-    /// The weights cannot be read, the engine lacks the precision, or there is too little memory.
+    /// Fails if the weights cannot be read, if the engine lacks the precision, or if there is too
+    /// little memory.
     pub fn new(
         device: Arc<CpuDevice>,
         plan: &'static Plan,
@@ -48,7 +49,7 @@ impl CpuTrainer {
     ) -> Result<CpuTrainer, Error> {
         if options.precision == Precision::F16 {
             return Err(Error::Unsupported(
-                "the CPU engine trains in f32 or bf16, and f16 is for GPUs; choose bf16".to_owned(),
+                "the CPU engine trains in f32 or bf16; f16 is for GPUs, so choose bf16".to_owned(),
             ));
         }
         let rounds = options.precision == Precision::Bf16;
@@ -64,7 +65,7 @@ impl CpuTrainer {
         })
     }
 
-    /// Fills with NaN every buffer that a pass writes before it reads it, for tests.
+    /// Fills with NaN, for tests, every buffer that a pass writes before reading it.
     pub fn poison(&mut self) {
         self.buffers.poison();
     }

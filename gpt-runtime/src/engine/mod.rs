@@ -3,8 +3,8 @@
 //! An engine packs the weights of a model once ([`EngineModel`]) and opens sessions on them
 //! ([`EngineSession`]). A session allocates its cache and buffers when it is created; later only
 //! the methods that say so allocate. It runs at most a chunk of tokens; `session` splits prompts.
-//! An engine may sample on the device, where a round trip to the host for each token would cost too
-//! much. `train` is the interface of training.
+//! An engine samples on the device if a round trip to the host for each token would cost too much.
+//! `train` is the interface of training.
 
 mod profile;
 #[cfg(feature = "train")]
@@ -41,7 +41,7 @@ pub enum CacheFormat {
     /// Not rounded.
     #[default]
     F32,
-    /// Rounded to IEEE half precision: half the memory and half the time to read it, which
+    /// Rounded to IEEE half precision: half the memory, and half the time to read the cache, which
     /// dominates in long contexts. Keys and values beyond 65,504 become infinite.
     F16,
     /// Rounded to the upper half of an f32: as small as f16, eight times coarser, with the range of
@@ -72,7 +72,7 @@ impl CacheFormat {
 }
 
 impl SessionOptions {
-    /// The number of rows of a buffer.
+    /// The number of rows that `rows` stands for in this session.
     pub(crate) fn rows(&self, rows: RowCount) -> u32 {
         match rows {
             RowCount::Requested if !self.all_logits => 1,
@@ -88,7 +88,7 @@ impl SessionOptions {
 /// The logits that a forward pass computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogitsRequest {
-    /// No logits, for a chunk of a prompt that others follow: the head is skipped.
+    /// No logits: the head is skipped. Used for every chunk of a prompt except the last.
     Nothing,
     /// The logits of the last row.
     Last,
@@ -109,7 +109,7 @@ pub struct Continue<'a> {
     pub token: u32,
     /// Its position; the cache holds all positions before it.
     pub position: u32,
-    /// The largest number of tokens to choose, at least 1; all of them fit the cache.
+    /// The largest number of tokens to choose, at least 1; all of them fit in the cache.
     pub most: u32,
     /// The sampling parameters.
     pub sampling: &'a Sampling,

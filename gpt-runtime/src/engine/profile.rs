@@ -25,7 +25,7 @@ pub enum Clock {
     Host,
 }
 
-/// A step of a layer.
+/// The time of one step of a pass.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct StepTime {
@@ -39,17 +39,18 @@ pub struct StepTime {
     pub seconds: f64,
 }
 
-/// The time of each part of a training step: forward, backward, gradient norm, optimizer.
+/// The times of a training step: the forward and backward passes, the norm of the gradient, and the
+/// optimizer.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TrainProfile {
     /// The clock that measured the times.
     pub clock: Clock,
-    /// The parts, in the order in which they first ran.
+    /// The kernels or steps, in the order in which they first ran.
     pub parts: Vec<PartTime>,
 }
 
-/// The time of one part of a training step: a kernel on a GPU, a step of the plan on a CPU.
+/// The time of one kernel (on a GPU) or one step of the plan (on a CPU) in a training step.
 #[derive(Clone, Debug)]
 pub struct PartTime {
     /// Its name in the plan.
@@ -79,8 +80,8 @@ impl TrainProfile {
 
 /// The time that a GPU takes for work that computes next to nothing, in seconds.
 ///
-/// Decoding a small model is a chain of dependent dispatches, so these times bound it, not the peak
-/// rates.
+/// Decoding a small model is a chain of dependent dispatches, so it is bound by these times, not by
+/// the peak rates.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Latency {
@@ -90,7 +91,7 @@ pub struct Latency {
     pub dependent: f64,
     /// Recording and submitting a pass of one dispatch, until the host sees its end.
     pub submit: f64,
-    /// As `submit`, and reading four bytes of its result.
+    /// As `submit`, plus reading four bytes of the result.
     pub round_trip: f64,
     /// The clock that measured `dispatch` and `dependent`; the others are the host's.
     pub clock: Clock,
@@ -99,15 +100,15 @@ pub struct Latency {
 /// Measured peak rates of a device.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PeakRates {
-    /// Bytes a second read from memory, of more data than the caches hold.
+    /// Bytes per second read from memory, measured on more data than the caches hold.
     pub bytes: f64,
-    /// Operations a second of matrix products in each of [`Format::ALL`]; a multiply-add counts as
-    /// two.
+    /// Operations per second of matrix products in each of [`Format::ALL`]; a multiply-add counts
+    /// as two.
     pub products: [f64; Format::ALL.len()],
 }
 
 impl PeakRates {
-    /// Operations a second of matrix products in `format`.
+    /// Operations per second of matrix products in `format`.
     pub fn of(&self, format: Format) -> f64 {
         let at = Format::ALL.iter().position(|f| *f == format);
         self.products[at.expect("every format is among all")]

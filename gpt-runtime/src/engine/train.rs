@@ -22,8 +22,8 @@ pub enum Precision {
     /// Operands of the three products of a projection (forward, input gradient, weight gradient)
     /// are rounded to f16, whose products are exact in f32; sums, attention, norms and the loss are
     /// f32. Gradients are scaled so that small ones do not underflow: the scale starts at 2^16,
-    /// doubles after 2000 steps in a row and halves when a gradient overflows; that step is
-    /// skipped, see [`Trainer::step`](crate::Trainer::step). Needs a GPU with `SHADER_F16`.
+    /// doubles after 2000 steps without an overflow, and halves when a gradient overflows. That
+    /// step is skipped; see [`Trainer::step`](crate::Trainer::step). Needs a GPU with `SHADER_F16`.
     F16,
 }
 
@@ -42,7 +42,7 @@ pub struct TrainerOptions {
 pub struct Sequences<'a> {
     /// `[sequences, tokens]`.
     pub inputs: &'a [u32],
-    /// The target of each of them, `[sequences, tokens]`.
+    /// The target of each input, `[sequences, tokens]`.
     pub targets: &'a [u32],
     /// Tokens of each sequence.
     pub tokens: u32,
@@ -51,7 +51,8 @@ pub struct Sequences<'a> {
 /// The contribution of a batch to a training step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Learn {
-    /// Whether the batch is the first of the step: it replaces the gradients; others add to them.
+    /// Whether the batch is the first of the step. The first replaces the gradients; the others add
+    /// to them.
     pub first: bool,
     /// The factor of each row's loss gradient: 1 / (rows of all batches of the step), times the
     /// loss scale if there is one.
@@ -74,7 +75,7 @@ pub struct Update {
     pub beta2: f32,
     /// Added to the denominator.
     pub eps: f32,
-    /// Applies to matrices and tables; vectors do not decay.
+    /// The weight decay of matrices and tables; vectors do not decay.
     pub weight_decay: f32,
     /// A gradient with a larger norm is scaled down to this norm.
     pub clip: Option<f32>,
@@ -91,25 +92,26 @@ pub enum TensorState {
     Gradient,
     /// The running mean of the gradient.
     FirstMoment,
-    /// The running mean of its square.
+    /// The running mean of the gradient's square.
     SecondMoment,
 }
 
 /// A model in training.
 pub trait EngineTrainer: Send {
-    /// Forward and backward: accumulates the gradients and returns the sum of the losses of all
-    /// rows, in nats.
+    /// Runs the forward and the backward pass: accumulates the gradients and returns the sum of the
+    /// losses of all rows, in nats.
     fn learn(&mut self, batch: &Sequences<'_>, options: &Learn) -> Result<f64, Error>;
 
-    /// Forward without dropout: the sum of the losses of all rows, in nats.
+    /// Runs the forward pass without dropout and returns the sum of the losses of all rows, in
+    /// nats.
     fn evaluate(&mut self, batch: &Sequences<'_>) -> Result<f64, Error>;
 
     /// Updates the parameters; returns the norm of the gradient before clipping, without the loss
     /// scale. If the norm is not finite, nothing changes.
     fn update(&mut self, update: &Update) -> Result<f64, Error>;
 
-    /// [`learn`](Self::learn) and [`update`](Self::update), with the time of each part and the norm
-    /// of the gradient.
+    /// Does what [`learn`](Self::learn) and [`update`](Self::update) do, and returns the time of
+    /// each kernel or step and the norm of the gradient.
     fn profile(
         &mut self,
         batch: &Sequences<'_>,

@@ -1,7 +1,7 @@
 //! Lists the adapters of this machine, and chooses the one to open.
 //!
 //! The order of preference is discrete, integrated, virtual, others, software. `WGPU_BACKEND`
-//! restricts the APIs and `WGPU_ADAPTER_NAME` (or the caller) the adapters;
+//! restricts the APIs; the caller, or else `WGPU_ADAPTER_NAME`, selects among the adapters;
 //! `WGPU_POWER_PREF=low` puts integrated adapters before discrete ones.
 
 use gpt_plan::Feature;
@@ -20,10 +20,11 @@ use crate::wait::now;
 pub struct AdapterDescription {
     /// Name, as its driver gives it.
     pub name: String,
-    /// The vendor and the device in hexadecimal, `10de:2684`, and the place on the PCI bus, if the
-    /// API says it: `0000:01:00.0`. Two adapters of one name have two places.
+    /// The ids of vendor and device in hexadecimal (`10de:2684`), then the PCI address
+    /// (`0000:01:00.0`), each if the API reports it. Two adapters with the same name have different
+    /// addresses.
     pub pci: Vec<String>,
-    /// The API it is reached through: `vulkan`, `metal`, `dx12`, `gl`.
+    /// The API through which it is reached: `vulkan`, `metal`, `dx12`, `gl` or `webgpu`.
     pub backend: &'static str,
     /// `discrete`, `integrated`, `virtual`, `software` or `other`.
     pub kind: &'static str,
@@ -31,7 +32,7 @@ pub struct AdapterDescription {
     pub driver: String,
     /// Whether its shaders have f16, which training in f16 needs.
     pub f16: bool,
-    /// The features that kernels have variants for.
+    /// Those of its features for which kernels have variants.
     pub features: gpt_plan::Features,
     /// Why it cannot run the kernels, if it cannot.
     pub lacks: Option<String>,
@@ -62,7 +63,8 @@ pub(super) fn display_name(info: &AdapterInfo) -> String {
     format!("{name} ({})", backend_name(info.backend))
 }
 
-/// Every adapter that the environment allows, in the order of preference.
+/// The adapters that the environment allows, in the order of preference. Those of GL are listed
+/// only if no other API has one.
 pub fn adapters() -> Vec<AdapterDescription> {
     let found = now(async { Ok(all().await) });
     found.unwrap_or_default().iter().map(AdapterDescription::new).collect()
@@ -83,7 +85,7 @@ fn limits(adapter: &Adapter) -> Vec<(&'static str, u64)> {
     ]
 }
 
-/// The PCI ids of an adapter; none if it is no PCI device.
+/// The PCI ids and address of an adapter; empty if it is not a PCI device.
 fn pci(info: &AdapterInfo) -> Vec<String> {
     let place = Some(info.device_pci_bus_id.clone()).filter(|place| !place.is_empty());
     let is_pci = info.vendor != 0 && info.vendor <= 0xFFFF && info.device_type != DeviceType::Cpu;
@@ -92,7 +94,7 @@ fn pci(info: &AdapterInfo) -> Vec<String> {
 }
 
 /// The adapters that `wanted` selects among these names and PCI ids: by an index, by a PCI id, or
-/// by a part of a name, in any case.
+/// by a part of a name, ignoring case.
 fn selected(wanted: &str, adapters: &[(String, Vec<String>)]) -> Vec<usize> {
     let wanted = wanted.to_lowercase();
     if let Ok(index) = wanted.parse()
@@ -113,8 +115,8 @@ fn selected(wanted: &str, adapters: &[(String, Vec<String>)]) -> Vec<usize> {
     if by_pci.is_empty() { by_name } else { by_pci }
 }
 
-/// The first adapter that can run the kernels and that `name` selects, or by default
-/// `WGPU_ADAPTER_NAME`.
+/// The first adapter that can run the kernels, among those that `name` selects. Without `name`,
+/// `WGPU_ADAPTER_NAME` selects.
 pub(super) async fn choose(name: Option<&str>) -> Result<Adapter, Error> {
     let from_environment = std::env::var("WGPU_ADAPTER_NAME").ok();
     let wanted = name.map(str::to_owned).or(from_environment);
@@ -150,7 +152,7 @@ fn none_found(wanted: Option<&str>, found: &[Adapter]) -> String {
     let names: Vec<String> = found.iter().enumerate().map(name).collect();
     match wanted {
         Some(wanted) if !names.is_empty() => {
-            format!("no adapter is called `{wanted}`; there are: {}", names.join(", "))
+            format!("no adapter matches `{wanted}`; name one of these: {}", names.join(", "))
         }
         _ if BROWSER => "WebGPU finds no GPU in this browser; use the CPU engine".to_owned(),
         _ => {
@@ -191,8 +193,8 @@ fn api_names(backends: Backends) -> Vec<&'static str> {
     apis.into_iter().filter(|(api, _)| built.contains(*api)).map(|(_, name)| name).collect()
 }
 
-/// All adapters. GL is tried only if no other API has one: it lists the same hardware again, and
-/// its libraries print messages.
+/// All adapters. GL is tried only if no other API has an adapter: it lists the same hardware again,
+/// and its libraries print messages.
 async fn all() -> Vec<Adapter> {
     let backends = backends();
     let native = of(backends - Backends::GL).await;
@@ -233,7 +235,8 @@ pub(super) fn wanted(adapter: &Adapter, variants: gpt_plan::Features) -> Feature
     adapter.features() & useful
 }
 
-/// The features with kernel variants that a device on `adapter` has, opened with `enabled`.
+/// The features with kernel variants that a device has if it is opened on `adapter` with the wgpu
+/// features `enabled`.
 pub(super) fn features(adapter: &Adapter, enabled: Features) -> gpt_plan::Features {
     let info = adapter.get_info();
     let has = |features| enabled.contains(features);
@@ -241,7 +244,7 @@ pub(super) fn features(adapter: &Adapter, enabled: Features) -> gpt_plan::Featur
         Feature::Subgroups | Feature::Broadcasts => {
             has(Features::SUBGROUP) && info.subgroup_min_size >= 8
         }
-        // WebGPU's core has them all, GL not everywhere.
+        // WebGPU's core has all of these formats; some GL drivers lack some.
         Feature::Textures => texel::FORMATS.into_iter().all(|format| {
             let usages = adapter.get_texture_format_features(format).allowed_usages;
             usages.contains(texel::USAGE)
@@ -268,8 +271,8 @@ pub(super) fn features(adapter: &Adapter, enabled: Features) -> gpt_plan::Featur
     found.fold(gpt_plan::Features::NONE, gpt_plan::Features::with)
 }
 
-/// The capability that kernels need and a device on `adapter` with `limits` lacks. WebGPU's default
-/// limits include all of them, but not every GL driver has them.
+/// A capability that kernels need and that a device on `adapter` with `limits` lacks, in words;
+/// `None` if it lacks none. WebGPU's default limits suffice, but not every GL driver has them.
 pub(super) fn lacks(adapter: &Adapter, limits: &wgpu::Limits) -> Option<String> {
     let downlevel = adapter.get_downlevel_capabilities();
     if !downlevel.flags.contains(DownlevelFlags::COMPUTE_SHADERS) {
@@ -325,7 +328,7 @@ fn kind_name(kind: DeviceType) -> &'static str {
 mod tests {
     use super::*;
 
-    /// An index or a PCI address distinguishes two adapters of one name.
+    /// An index or a PCI address distinguishes two adapters with the same name.
     #[test]
     fn adapters_are_selected() {
         let adapter = |name: &str, pci: &[&str]| {

@@ -1,4 +1,4 @@
-//! The buffers of a plan on the device. An engine may keep several copies of one, such as one for
+//! The buffers of a plan on the device. There may be several copies of a buffer, such as one for
 //! each layer.
 
 use gpt_plan::BufferId;
@@ -7,7 +7,7 @@ use wgpu::{Buffer, BufferUsages};
 use super::device::GpuDevice;
 use crate::Error;
 
-/// Usage of a buffer that kernels work on; tests read and write it.
+/// Usage of a buffer that kernels work on, and that is the source or destination of copies.
 pub const STORAGE: BufferUsages =
     BufferUsages::STORAGE.union(BufferUsages::COPY_SRC).union(BufferUsages::COPY_DST);
 
@@ -26,7 +26,7 @@ impl BufferSet {
     /// Creates `count` copies of a buffer, each of `bytes` bytes.
     ///
     /// # Errors
-    /// The device is out of memory.
+    /// Fails if the device is out of memory.
     pub fn add(
         &mut self,
         device: &GpuDevice,
@@ -39,7 +39,7 @@ impl BufferSet {
         Ok(())
     }
 
-    /// Copy `copy` of a buffer; of one with a single copy, that one.
+    /// Copy `copy` of a buffer, or its only copy if it has one.
     pub fn get(&self, id: BufferId, copy: u32) -> &Buffer {
         match self.copies(id) {
             [single] => single,

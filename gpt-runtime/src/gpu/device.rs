@@ -24,37 +24,40 @@ pub struct GpuDevice {
     software: bool,
     pub(super) max_buffer: u64,
     adapter: wgpu::Adapter,
-    /// Features of the variants that run by default, where nothing was measured.
+    /// Features of the variants that run where nothing was measured.
     features: gpt_plan::Features,
     /// Features of the variants that the device can run.
     available: gpt_plan::Features,
     tuned: TuningCache,
     pub(super) cache: Option<PipelineCache>,
-    /// The first error that no call could return.
+    /// The first error that no call could return, or the loss of the device.
     late_error: Arc<Mutex<Option<LateError>>>,
     created: AtomicU64,
     pub(super) reports: Option<Reports>,
 }
 
-/// An error that wgpu reported outside of a call.
+/// An error that wgpu reported outside a call.
 enum LateError {
     Failed(String),
     Lost(String),
 }
 
 impl GpuDevice {
-    /// Opens the best adapter whose name contains `name` (in any case), or the best of all. Kernels
-    /// run in the variants that were measured to be the fastest ([`tune`](crate::tune)), otherwise
-    /// in the [usual](gpt_plan::Features::usual) ones. `GPT_GPU_FEATURES`, a comma-separated list
-    /// of features, overrides both; if it is empty, plain kernels run.
+    /// Opens the best adapter that `name` selects: an index, a PCI id, or a part of a name,
+    /// ignoring case. Without `name`, `WGPU_ADAPTER_NAME` selects, or else all adapters are
+    /// considered. Kernels run in the variants that were measured to be the fastest
+    /// ([`tune`](crate::tune)), otherwise in the [usual](gpt_plan::Features::usual) ones.
+    /// `GPT_GPU_FEATURES`, a comma-separated list of features, overrides both; if it is empty,
+    /// plain kernels run.
     ///
     /// # Errors
-    /// No adapter is found or suitable, or the driver fails; the message lists the adapters.
+    /// Fails if no adapter is found, if none can run the kernels, if the driver fails, or if
+    /// `GPT_GPU_FEATURES` names an unknown feature.
     pub fn open(name: Option<&str>) -> Result<GpuDevice, Error> {
         now(GpuDevice::open_async(name))
     }
 
-    /// See [`open`](Self::open).
+    /// Like [`open`](Self::open).
     ///
     /// # Errors
     /// See [`open`](Self::open).
@@ -79,7 +82,7 @@ impl GpuDevice {
         GpuDevice::create(adapter, features, tuned, PipelineCache::open).await
     }
 
-    /// Like [`open`](Self::open), but all kernels use the `features` that the adapter has, and
+    /// Like [`open`](Self::open), but all kernels use those of `features` that the adapter has, and
     /// pipelines are not kept on disk.
     ///
     /// # Errors
@@ -95,7 +98,8 @@ impl GpuDevice {
     /// kernels use the [usual](gpt_plan::Features::usual) variants, as far as its features allow.
     ///
     /// # Errors
-    /// The limits or features with which the device was opened are below what kernels need.
+    /// Fails if the limits with which the device was opened are below what kernels need, or if the
+    /// adapter has no compute shaders.
     pub fn from_wgpu(
         adapter: wgpu::Adapter,
         device: wgpu::Device,
@@ -206,12 +210,12 @@ impl GpuDevice {
         self.software
     }
 
-    /// The adapter that it was opened on.
+    /// Describes the adapter on which it was opened.
     pub fn adapter(&self) -> AdapterDescription {
         AdapterDescription::new(&self.adapter)
     }
 
-    /// Names of the adapter and the backend.
+    /// The name of the adapter, with its API in parentheses.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -221,13 +225,13 @@ impl GpuDevice {
         self.device.features().contains(Features::SHADER_F16)
     }
 
-    /// The features that kernels use by default.
+    /// The features that kernels use where nothing was measured.
     pub fn features(&self) -> gpt_plan::Features {
         self.features
     }
 
-    /// The features that `kernel` uses. Whether it uses `textures` depends on the matrix, which
-    /// other kernels read, too.
+    /// The features that `kernel` uses. The caller decides about `textures`, because other kernels
+    /// read the same matrix.
     pub(super) fn features_of(&self, kernel: &Kernel, textures: bool) -> gpt_plan::Features {
         let tuned = self.tuned.features(kernel);
         let own = tuned.map_or(self.features, |features| features.and(self.available));
@@ -242,8 +246,9 @@ impl GpuDevice {
         self.device.features().contains(Features::TIMESTAMP_QUERY)
     }
 
-    /// Number of buffers, layouts, bind groups and pipelines created so far. It does not grow while
-    /// sessions run.
+    /// The number of buffers, textures, query sets, bind groups, bind group layouts and pipelines
+    /// created so far. It does not grow while sessions generate or trainers train, once the
+    /// pipelines that they need are built.
     pub fn created(&self) -> u64 {
         self.created.load(Ordering::Relaxed)
     }
@@ -252,7 +257,8 @@ impl GpuDevice {
         self.created.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Returns the first error since the last check, if any. A lost device stays lost.
+    /// Fails with the first error since the previous check, if any. On a lost device, every check
+    /// fails.
     pub(super) fn check(&self) -> Result<(), Error> {
         let mut late = self.late_error.lock().unwrap_or_else(PoisonError::into_inner);
         match &*late {
@@ -266,7 +272,7 @@ impl GpuDevice {
         }
     }
 
-    /// The error that the device was lost.
+    /// The error for a lost device. `why` continues the sentence.
     fn lost(&self, why: &str) -> Error {
         Error::DeviceLost(format!(
             "{} failed: the device was lost{why}; open a device again, load the model, and resume a \
@@ -275,14 +281,15 @@ impl GpuDevice {
         ))
     }
 
-    /// Runs `calls`, and returns an error that wgpu reports outside of a call. Objects that are
-    /// created on a lost device are invalid. An error of their use would go to the handler of a
-    /// caller's device, and the default one panics.
+    /// Runs `calls`, and also fails with a validation error that wgpu reports outside a call.
+    /// Objects that are created on a lost device are invalid. On a device that the caller opened,
+    /// an error from using them would otherwise go to the caller's handler, and wgpu's default one
+    /// panics.
     pub(super) fn scoped<T>(&self, calls: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
         now(self.scoped_async(async { calls() }))
     }
 
-    /// See [`scoped`](Self::scoped). A browser reports all errors to the handler.
+    /// Like [`scoped`](Self::scoped). A browser reports all errors to the handler.
     pub(super) async fn scoped_async<T>(
         &self,
         calls: impl Future<Output = Result<T, Error>>,
@@ -296,8 +303,8 @@ impl GpuDevice {
         result.and(Err(Error::device(format!("{} failed: {error}", self.name))))
     }
 
-    /// What `create` makes; none if the device has no memory for it. A browser says that later, to
-    /// the handler of errors.
+    /// Returns what `create` makes, or `None` if the device has no memory for it. A browser reports
+    /// that later, to the error handler.
     pub(super) fn within_memory<T>(&self, create: impl FnOnce() -> T) -> Option<T> {
         let memory = self.error_scope(ErrorFilter::OutOfMemory);
         let created = create();
@@ -305,13 +312,14 @@ impl GpuDevice {
         error.is_none().then_some(created)
     }
 
-    /// An error scope, but for a browser's device: to read one there means to wait.
+    /// Opens an error scope; `None` in a browser, where reading its error would mean waiting.
     fn error_scope(&self, filter: ErrorFilter) -> Option<ErrorScopeGuard> {
         (!BROWSER).then(|| self.device.push_error_scope(filter))
     }
 
-    /// Returns an error if the device was lost. The handlers of a caller's device are the caller's,
-    /// so a small buffer is requested: a lost device gives none.
+    /// Like [`check`](Self::check), but also finds the loss of a device that the caller opened.
+    /// That loss is reported to the caller's handler only, so this maps a small buffer, which is
+    /// not possible on a lost device.
     pub(super) fn check_alive(&self) -> Result<(), Error> {
         self.check()?;
         if BROWSER {
@@ -331,7 +339,8 @@ impl GpuDevice {
         }
     }
 
-    /// The error that a buffer could not be mapped, which is `message` unless the device was lost.
+    /// The error for a buffer that could not be mapped: the loss of the device if it was lost,
+    /// otherwise `message`.
     pub(super) fn not_mapped(&self, message: String) -> Error {
         match self.check_alive() {
             Err(error) => error,
@@ -339,7 +348,7 @@ impl GpuDevice {
         }
     }
 
-    /// Writes the pipelines that were built to disk, where the backend can.
+    /// Writes the pipelines that were built to the pipeline cache on disk, if there is one.
     pub(super) fn save_pipelines(&self) {
         if let Some(cache) = &self.cache {
             cache.save();

@@ -11,10 +11,10 @@ use crate::Error;
 use crate::clock::Instant;
 use crate::engine::Latency;
 
-/// Dispatches of a measured pass.
+/// Dispatches in a measured pass.
 const DISPATCHES: usize = 500;
 
-/// Number of counted runs of each measurement; the median is taken.
+/// The number of runs that count in each measurement; the median is taken.
 const RUNS: usize = 9;
 
 /// A kernel with its bind group, if it has one.
@@ -34,7 +34,7 @@ impl GpuDevice {
     /// Measures the latency. Takes a fraction of a second.
     ///
     /// # Errors
-    /// The device fails, or computes a wrong value.
+    /// Fails if the device fails or computes a wrong value.
     pub fn latency(&self) -> Result<Latency, Error> {
         let bytes = size_of::<f32>() as u64;
         let usage = BufferUsages::STORAGE | BufferUsages::COPY_SRC;
@@ -62,19 +62,19 @@ impl GpuDevice {
             self.submit_one(&chain);
             self.download(&counter, 0, bytes, |bytes| count = bytemuck::pod_read_unaligned(bytes))
         })?;
-        // One run before the counted ones, in each measurement.
+        // In each measurement, one run precedes those that count.
         let expected = ((RUNS + 1) * DISPATCHES + RUNS + 1) as f32;
         if count != expected {
             return Err(Error::device(format!(
-                "{} counted {count} dispatches of {expected}, each of which depends on the one \
-                 before it",
+                "{} counted {count} dispatches, but {expected} ran, each of which depends on the \
+                 one before it",
                 self.name()
             )));
         }
         Ok(Latency { dispatch, dependent, submit, round_trip, clock: timing::clock(self) })
     }
 
-    /// Seconds of a dispatch among [`DISPATCHES`] in a pass.
+    /// Measures the seconds of one dispatch among [`DISPATCHES`] in a pass.
     fn seconds_of_dispatch(&self, measured: &Measured) -> Result<f64, Error> {
         let seconds = timing::seconds(self, RUNS + 1, |_, pass| {
             (0..DISPATCHES).for_each(|_| measured.dispatch(pass));
@@ -89,7 +89,8 @@ impl GpuDevice {
     }
 }
 
-/// The median of the host's seconds of [`RUNS`] calls, after one that does not count.
+/// The median of the seconds, by the host's clock, of [`RUNS`] calls after a first call that does
+/// not count.
 fn median(mut call: impl FnMut() -> Result<(), Error>) -> Result<f64, Error> {
     call()?;
     let runs = (0..RUNS).map(|_| {
@@ -105,7 +106,7 @@ fn middle(mut seconds: Vec<f64>) -> f64 {
     seconds[seconds.len() / 2]
 }
 
-/// The kernel of a file that is a whole shader.
+/// The kernel whose whole shader is `file`.
 fn kernel(file: &'static str, bindings: Vec<Binding>) -> Kernel {
     Kernel {
         workgroup: 1,

@@ -1,4 +1,5 @@
-//! Maps buffers for the host: blocks for the device where the system can, and otherwise yields.
+//! Maps buffers for the host. Waiting for a mapping blocks the thread, except in a browser: there
+//! it yields to the event loop.
 
 use wgpu::{Buffer, MapMode, SubmissionIndex};
 
@@ -23,8 +24,8 @@ impl GpuDevice {
         }
     }
 
-    /// Waits for `mapping`. `submission` is the last one that writes the buffer; without it, waits
-    /// for all of them.
+    /// Waits for `mapping`. `submission` is the last one that writes the buffer; without it, this
+    /// waits for all submissions.
     pub(super) async fn mapped(
         &self,
         mapping: Mapping,
@@ -57,14 +58,14 @@ mod browser {
 
     use super::Mapping;
 
-    /// Whether the buffer is mapped or the map has failed, and who waits for it.
+    /// Whether mapping is done, successfully or not, and the waker of the task that waits for it.
     #[derive(Default)]
     pub struct Done(Mutex<(bool, Option<Waker>)>);
 
     pub fn map(buffer: &Buffer, mode: MapMode, bytes: u64) -> Mapping {
         let done = Arc::new(Done::default());
         let end = done.clone();
-        // A buffer that could not be mapped has no range, which its reader reports.
+        // A buffer that could not be mapped has no range; the code that reads it reports that.
         buffer.map_async(mode, ..bytes, move |_| {
             let mut state = end.0.lock().unwrap_or_else(PoisonError::into_inner);
             state.0 = true;

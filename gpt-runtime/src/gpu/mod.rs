@@ -1,17 +1,19 @@
 //! The GPU engine: it runs a plan through wgpu (Vulkan, Metal, DX12, and GL with the Cargo feature
 //! `gl`).
 //!
-//! - `adapter` finds a GPU, `device` opens it, `resources` creates buffers and transfers them.
-//!   `pipeline_cache` saves compiled pipelines on disk, `tuning_cache` the variants of kernels that
-//!   were measured to be the fastest.
+//! - `adapter` finds a GPU, `device` opens it, and `resources` creates buffers and transfers their
+//!   contents. `pipeline_cache` saves compiled pipelines on disk, and `tuning_cache` saves which
+//!   variants of kernels were measured to be the fastest.
 //! - `mapping` waits for the device. The code that waits is `async`; natively it never yields.
-//! - `layout` makes bind group layouts from the bindings that a kernel declares, `pipelines`
+//! - `layout` makes bind group layouts from the bindings that a kernel declares, and `pipelines`
 //!   compiles kernels when they are first needed.
-//! - `pack` brings a matrix into the order that shaders read, `staging` uploads it, `texture`
-//!   keeps it as a texture where that is faster; `tables` uploads positions and rotary angles.
+//! - `pack` brings a matrix into the order that shaders read, `staging` uploads it, and `texture`
+//!   makes a texture of it where that is faster. `tables` uploads positions, rotary angles and
+//!   token types.
 //! - `model` has the weights, `session` runs sequences on them, `train` trains. They share
 //!   `buffer_set` (the plan's buffers), `upload` (the inputs of a pass) and `timing`.
-//! - `timestamps`, `roofline` and `latency` measure the device. `reports` is for tests.
+//! - `timestamps`, `roofline` and `latency` measure the device. `reports` is for tests, which
+//!   rewrite shaders.
 //!
 //! Nothing is allocated or bound after a session or a trainer is created, and kernels are compiled
 //! only before a model's first pass of a kind. No shape is computed here and no WGSL is written:

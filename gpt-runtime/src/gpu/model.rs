@@ -38,12 +38,12 @@ pub(super) struct SharedModel {
 pub(super) struct ModelStep {
     pub layer: u32,
     pub step: &'static Step,
-    /// The format of its matrix, or of the first part; f32 if it has none.
+    /// The format of its matrix, or of the matrix's first part; f32 if it has no matrix.
     pub format: Format,
     /// The index, in the plan, of its kernel for one row. Its other kernels have the same bindings
     /// in group 0.
     pub kernel: u16,
-    /// One, or one for each part of a matrix that has several formats.
+    /// One dispatch, or one for each part of a matrix that has several formats.
     pub dispatches: Vec<StepDispatch>,
 }
 
@@ -52,7 +52,7 @@ pub(super) struct StepDispatch {
     /// Indices of its pipelines.
     decode: u16,
     prefill: u16,
-    /// Group 1, where it reads weights.
+    /// Bind group 1, through which it reads weights; `None` if it reads none.
     pub weights: Option<BindGroup>,
 }
 
@@ -68,7 +68,8 @@ impl GpuModel {
     /// that occur.
     ///
     /// # Errors
-    /// A matrix needs more bindings than a kernel has; the device is out of memory.
+    /// Fails if the weights cannot be read, if a matrix needs more bindings than a kernel has, or
+    /// if the device is out of memory.
     pub fn new(
         device: Arc<GpuDevice>,
         plan: &'static Plan,
@@ -170,11 +171,12 @@ struct ModelUpload<'a> {
     model_vectors: Buffer,
     /// One block for each layer.
     layer_vectors: Buffer,
-    /// Positions or rotary angles; a model without a table binds none.
+    /// Positions or rotary angles; for a model without either, a small buffer that no kernel binds.
     table: Buffer,
     /// Token types, if the model has any.
     token_types: Option<Buffer>,
-    /// Matrices by tensor, layer and part: one that two steps share (a tied head) is uploaded once.
+    /// Matrices by tensor, layer and part, so that a matrix that two steps share (a tied head) is
+    /// uploaded once.
     matrices: HashMap<(TensorId, u32, usize), DeviceMatrix>,
 }
 
@@ -199,7 +201,7 @@ struct StepMatrix {
     layout: MatrixLayout,
     /// Whether it is kept as a texture.
     texture: bool,
-    /// The number of the part and its rows, unless it is the whole matrix.
+    /// The number of the part and its rows; `None` for the whole matrix.
     part: Option<(usize, Strips)>,
 }
 
@@ -251,9 +253,10 @@ impl StepMatrix {
         Ok(vec![StepMatrix { id, layer, format, halves, layout, texture, part: None }])
     }
 
-    /// The parts of a matrix that mixes formats, for one dispatch each. None if the step cannot run
-    /// in parts: it has to be the projection to queries, keys and values, a part has to fit one
-    /// binding, and every part but the last has to be whole strips.
+    /// The parts of a matrix that mixes formats, for one dispatch each. `None` if the matrix has
+    /// one format, or if the step cannot run in parts: it has to be the projection to queries, keys
+    /// and values, each part has to fit in one binding, and every part but the last has to consist
+    /// of whole strips.
     fn parts(
         device: &GpuDevice,
         plan: &Plan,
@@ -313,7 +316,7 @@ impl<'a> ModelUpload<'a> {
         })
     }
 
-    /// Bind group 1 of a step without a matrix; none if its kernels read no weights.
+    /// Bind group 1 of a step without a matrix; `None` if its kernels read no weights.
     fn without_matrix(&self, layer: u32, step: &Step) -> Option<BindGroup> {
         let [decode, _] = kernels_of(step, Format::F32);
         let kernel = &self.plan.kernels[usize::from(decode)];
@@ -385,7 +388,7 @@ impl<'a> ModelUpload<'a> {
         })
     }
 
-    /// The matrix on the device. Uploads it, unless an earlier step did.
+    /// Returns the matrix on the device. Uploads it, unless an earlier step did.
     fn stored(&mut self, matrix: &StepMatrix) -> Result<DeviceMatrix, Error> {
         let number = matrix.part.map_or(0, |(number, _)| number);
         let known = (matrix.id, matrix.layer, number);
@@ -416,7 +419,7 @@ fn kernels_of(step: &Step, format: Format) -> [u16; 2] {
     [Phase::Decode, Phase::Prefill].map(|phase| step.kernel(phase, format))
 }
 
-/// The block of vectors of `layer`, or of the model.
+/// The block of vectors of `layer` if `layered`, otherwise that of the model.
 fn vectors(
     plan: &Plan,
     weights: &dyn Weights,

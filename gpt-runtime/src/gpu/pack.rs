@@ -13,7 +13,7 @@ use crate::threads;
 use crate::weights::HostTensor;
 use crate::weights::format::{k, packed_block};
 
-/// Another thread packs only if it gets this many bytes.
+/// The most bytes that one thread packs before another thread is used.
 const SHARE: usize = 512 << 10;
 
 /// Rows of a panel.
@@ -34,7 +34,7 @@ impl Packer {
         }
     }
 
-    /// Packs `panels` of `tensor`. In a gated MLP (`halves` of 2) strips of gate and up alternate.
+    /// Packs `panels` of `tensor`. In a gated MLP (`halves` is 2), strips of gate and up alternate.
     pub fn pack(
         &mut self,
         tensor: &HostTensor<'_>,
@@ -68,7 +68,7 @@ impl Packer {
     }
 }
 
-/// The rows of a panel; `missing` is used for rows beyond the matrix.
+/// The rows of a panel; `missing` stands for rows beyond the matrix.
 fn rows<'a>(
     tensor: &'a HostTensor<'_>,
     halves: u32,
@@ -149,9 +149,9 @@ mod tests {
                 true => (4, format.block_words()),
                 false => (4 * format.block_bytes(), 1),
             };
-            // The third is large enough for two threads.
+            // The third is large enough for several threads in most formats.
             for (rows, columns, halves) in [(3, 32, 1), (42, 288, 2), (10_000, 64, 1)] {
-                // Quarters of an element, where elements have no blocks.
+                // In formats without blocks, the last element of a row is incomplete.
                 let columns = columns + if elements == 1 { 6 } else { 0 };
                 let row_bytes = format.row_bytes(columns);
                 let data: Vec<u8> = (0..rows * row_bytes).map(|i| (i % 251) as u8).collect();

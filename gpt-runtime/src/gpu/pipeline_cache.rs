@@ -2,10 +2,10 @@
 //! them again. Only Vulkan needs this; the drivers of other backends keep their own caches.
 //!
 //! There is one file for each adapter and driver, in the user's cache folder. `GPT_CACHE_DIR` names
-//! another folder; if it is empty, nothing is cached. The file begins with a checksum, as drivers
-//! check only the header of their data; wgpu's header, which follows, names the adapter and the
-//! build of the driver. A damaged, foreign or too large file is ignored and replaced. No failure
-//! here stops a program: it compiles instead.
+//! another folder; if the variable is empty, nothing is cached. The file begins with a magic number
+//! and a checksum, because drivers check only the header of their data; wgpu's header, which
+//! follows, names the adapter and the build of the driver. A damaged, foreign or too large file is
+//! ignored and replaced. No failure here stops a program: it compiles the pipelines instead.
 
 use std::ffi::OsString;
 use std::fs;
@@ -19,24 +19,24 @@ use crate::files;
 /// The first bytes of a file; the last digit is the version of the format.
 const MAGIC: [u8; 8] = *b"gptpipe1";
 
-/// Bytes of magic and checksum.
+/// Bytes of the magic number and the checksum.
 const HEADER: usize = 16;
 
-/// Most bytes of a file that is read. Pipelines of unused models are never removed, so a large file
-/// is discarded.
+/// Bytes of the largest file that is read. Pipelines of unused models are never removed, so a
+/// larger file is discarded.
 const LARGEST: u64 = 64 << 20;
 
 /// The pipeline cache of an adapter.
 pub struct PipelineCache {
     cache: wgpu::PipelineCache,
     path: PathBuf,
-    /// The checksum of the file's data.
+    /// The checksum of the data in the file; `None` if there is no valid file.
     saved: Mutex<Option<u64>>,
 }
 
 impl PipelineCache {
-    /// The cache of `device` in the user's folder; none if the backend has no caches, or if caching
-    /// is switched off.
+    /// The cache of `device` in the user's folder; `None` if the backend has no caches, if caching
+    /// is switched off, or if no folder is known.
     pub fn open(device: &Device, adapter: &AdapterInfo) -> Option<PipelineCache> {
         let folder = folder(|name| std::env::var_os(name))?;
         PipelineCache::open_in(&folder, device, adapter)
@@ -64,7 +64,7 @@ impl PipelineCache {
         &self.cache
     }
 
-    /// Writes the file if pipelines were built since it was read.
+    /// Writes the file if pipelines were built since it was read or written.
     pub fn save(&self) {
         let Some(data) = self.cache.get_data() else {
             return;
@@ -84,11 +84,12 @@ impl PipelineCache {
     }
 }
 
-/// A cache that holds `data`, if that is for this adapter and driver.
+/// Creates a cache that holds `data`, if any. Returns `None` if the data is not for this adapter
+/// and driver.
 fn create(device: &Device, data: Option<&[u8]>) -> Option<wgpu::PipelineCache> {
     let scope = device.push_error_scope(ErrorFilter::Validation);
-    // SAFETY: `data` is from `get_data`, as magic and checksum of the file tell. wgpu checks by its
-    // own header that it is for this adapter and driver.
+    // SAFETY: `data` is from `get_data`, as the file's magic number and checksum show. wgpu checks,
+    // by its own header, that the data is for this adapter and driver.
     let cache = unsafe {
         device.create_pipeline_cache(&PipelineCacheDescriptor {
             label: Some("gpt"),
@@ -99,7 +100,7 @@ fn create(device: &Device, data: Option<&[u8]>) -> Option<wgpu::PipelineCache> {
     pollster::block_on(scope.pop()).is_none().then_some(cache)
 }
 
-/// The content of an intact file of ours.
+/// Reads a file, header included; `None` if it is not an intact file of ours.
 pub fn read(path: &Path) -> Option<Vec<u8>> {
     if fs::metadata(path).ok()?.len() > LARGEST {
         return None;
@@ -110,7 +111,7 @@ pub fn read(path: &Path) -> Option<Vec<u8>> {
     whole.then_some(file)
 }
 
-/// FNV-1a. It guards against accidents, not against malice.
+/// The FNV-1a hash. It guards against accidents, not against malice.
 pub fn checksum(bytes: impl Iterator<Item = u8>) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
         (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -157,7 +158,7 @@ mod tests {
         assert_eq!(of(&[]), None);
         if cfg!(all(unix, not(target_os = "macos"))) {
             assert_eq!(of(&[("HOME", "/home/x")]), Some("/home/x/.cache/gpt-model".into()));
-            // A relative one counts as none.
+            // A relative path is ignored.
             assert_eq!(
                 of(&[("XDG_CACHE_HOME", "cache"), ("HOME", "/home/x")]),
                 Some("/home/x/.cache/gpt-model".into())
@@ -224,7 +225,7 @@ mod tests {
         };
         assert!(!known);
         let good = read(&path).expect("a file was written");
-        assert_eq!(run(), Some((path.clone(), true)), "the file is not taken");
+        assert_eq!(run(), Some((path.clone(), true)), "the file was not used");
         let data = &good[HEADER..];
         let framed = |data: &[u8]| {
             [&MAGIC[..], &checksum(data.iter().copied()).to_le_bytes(), data].concat()

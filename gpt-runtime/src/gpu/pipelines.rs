@@ -3,10 +3,10 @@
 //! A driver takes milliseconds to compile a kernel, even if it has the kernel in its cache, and a
 //! session needs few of a model's kernels: decoding uses none of the prefill kernels, for example.
 //! So kernels are compiled when a kind of pass (prefill, decoding, sampling on the device) runs for
-//! the first time. All kernels that it lacks are compiled at once, on all cores, and later passes
-//! of the kind compile nothing. Nearly every session decodes, so the decoding kernels are compiled
-//! while weights are uploaded; with at least [`MANY_CORES`] cores, all kernels are. A trainer
-//! compiles all of its kernels when it is created.
+//! the first time. All kernels that are still missing are compiled together, on all cores, and
+//! later passes of the kind compile nothing. Nearly every session decodes, so the decoding kernels
+//! are compiled while weights are uploaded; with at least [`MANY_CORES`] cores, all kernels are. A
+//! trainer compiles all of its kernels when it is created.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -34,10 +34,10 @@ pub enum Groups {
     Session {
         /// Bytes of an element of the matrix, if it is a texture.
         texel_bytes: Option<u32>,
-        /// The part of the matrix that the kernel multiplies, if it is not all of it.
+        /// The part of the matrix that the kernel multiplies; `None` for the whole matrix.
         strips: Option<Strips>,
     },
-    /// Uniforms at dynamic offsets, and a group of operands.
+    /// A group of uniforms at dynamic offsets, and a group of operands.
     Training,
 }
 
@@ -69,15 +69,15 @@ impl Strips {
 pub struct Pipelines {
     device: Arc<GpuDevice>,
     kernels: &'static [Kernel],
-    /// First an entry for each kernel, by index; none for a kernel that no step uses. The entries
-    /// that [`of_part`](Self::of_part) adds follow.
+    /// First an entry for each kernel, by index (`None` for a kernel that no step uses), then the
+    /// entries that [`of_part`](Self::of_part) added.
     pipelines: Vec<Option<(Groups, OnceLock<Pipeline>)>>,
     /// The kernel of each entry that [`of_part`](Self::of_part) added.
     of_parts: Vec<u16>,
 }
 
 impl Pipelines {
-    /// The pipelines of the kernels in `used`, by index in `kernels`. None is built yet.
+    /// Prepares pipelines for the kernels in `used`, by index in `kernels`. Nothing is built yet.
     pub fn new(
         device: Arc<GpuDevice>,
         kernels: &'static [Kernel],
@@ -90,8 +90,8 @@ impl Pipelines {
         Pipelines { device, kernels, pipelines, of_parts: Vec::new() }
     }
 
-    /// The index of the pipeline of `kernel` for the part of a matrix that `groups` describes. An
-    /// entry is added if there is none.
+    /// Returns the index of the pipeline of `kernel` for the part of a matrix that `groups`
+    /// describes. Adds an entry if there is none.
     pub fn of_part(&mut self, kernel: u16, groups: Groups) -> u16 {
         let known = self.pipelines.iter().enumerate().skip(self.kernels.len());
         for ((index, pipeline), of) in known.zip(&self.of_parts) {
@@ -126,8 +126,8 @@ impl Pipelines {
         self.prepare(kernels.filter(|&k| self.pipelines[usize::from(k)].is_some()));
     }
 
-    /// Builds the missing pipelines of `kernels` on all cores, as a driver compiles a pipeline on
-    /// one core.
+    /// Builds those pipelines of `kernels` that are missing, on all cores, because a driver
+    /// compiles a pipeline on one core.
     pub fn prepare(&self, kernels: impl IntoIterator<Item = u16>) {
         let missing: BTreeSet<u16> =
             kernels.into_iter().filter(|&kernel| self.entry(kernel).1.get().is_none()).collect();
@@ -150,8 +150,8 @@ impl Pipelines {
         self.device.save_pipelines();
     }
 
-    /// The pipeline of a kernel, built now if it is missing. `GpuDevice::check` returns an error of
-    /// the build.
+    /// Returns the pipeline of a kernel, and builds it first if it is missing. If the build fails,
+    /// `GpuDevice::check` returns the error.
     pub fn get(&self, kernel: u16) -> &Pipeline {
         let (groups, pipeline) = self.entry(kernel);
         pipeline.get_or_init(|| self.build(self.kernel(kernel), *groups))
@@ -222,8 +222,8 @@ impl GpuDevice {
         gpt_shaders::variant(kernel, self.features_of(kernel, texture))
     }
 
-    /// Builds the pipeline of `kernel`. Its bind groups have the layouts `groups`, and its
-    /// `override` constants the values `constants`.
+    /// Builds the pipeline of `kernel`. `groups` are the layouts of its bind groups, and
+    /// `constants` the values of its `override` constants.
     pub(super) fn pipeline(
         &self,
         kernel: &Kernel,
@@ -247,10 +247,11 @@ impl GpuDevice {
         });
         let source =
             wgpu::ShaderModuleDescriptor { label, source: wgpu::ShaderSource::Wgsl(text.into()) };
-        // SAFETY: rewritten shaders are checked. Otherwise `gpt-codegen` generated the shader for a
-        // plan. Every index is bounded by a literal size of the plan, or by a number that a session
-        // or trainer keeps within its buffers (rows, positions, tokens, slices of matrices). Every
-        // loop counts up to such a size, and no divisor is zero.
+        // SAFETY: rewritten shaders are checked. The others are generated by `gpt-codegen` for a
+        // plan, or are a measurement of `roofline` or `latency`. Every index is bounded by a
+        // literal size of the plan or measurement, or by a number that a session or trainer keeps
+        // within its buffers (rows, positions, tokens, slices of matrices). Every loop counts up to
+        // such a size, and no divisor is zero.
         let module = unsafe { self.device.create_shader_module_trusted(source, checks) };
         let layout = self.device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label,

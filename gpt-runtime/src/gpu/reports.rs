@@ -52,11 +52,11 @@ impl GpuDevice {
         Ok(device)
     }
 
-    /// Reads the buffer. Empty if the device was not opened with
+    /// Reads the buffer. The result is empty if the device was not opened with
     /// [`open_reporting`](Self::open_reporting).
     ///
     /// # Errors
-    /// The device fails.
+    /// Fails if the device fails.
     pub fn reports(&self) -> Result<Vec<u32>, Error> {
         let mut words = Vec::new();
         if let Some(reports) = &self.reports {

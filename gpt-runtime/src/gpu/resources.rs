@@ -10,8 +10,8 @@ use crate::Error;
 use crate::wait::now;
 
 impl GpuDevice {
-    /// A buffer of `bytes` bytes, rounded up to a multiple of 4 and at least 16. `what` names it in
-    /// errors.
+    /// Creates a buffer of `bytes` bytes, rounded up to a multiple of 4 and at least 16. `what`
+    /// names it in errors.
     pub(super) fn buffer(
         &self,
         what: &str,
@@ -21,7 +21,7 @@ impl GpuDevice {
         self.buffer_with(what, bytes, usage, false)
     }
 
-    /// Like [`buffer`](Self::buffer), and mapped, so that the host can write it.
+    /// Like [`buffer`](Self::buffer), but mapped, so that the host can write to it.
     pub(super) fn mapped_buffer(
         &self,
         what: &str,
@@ -35,7 +35,7 @@ impl GpuDevice {
         Ok(buffer)
     }
 
-    /// A buffer with this content.
+    /// Creates a buffer with this content.
     pub(super) fn upload(
         &self,
         what: &str,
@@ -53,11 +53,11 @@ impl GpuDevice {
         Ok(buffer)
     }
 
-    /// The error that there is no memory for `bytes` bytes.
+    /// The error that the device cannot hold `what`, of `bytes` bytes, for the reason `why`.
     pub(super) fn cannot_hold(&self, what: &str, bytes: u64, why: &str) -> Error {
         Error::OutOfMemory {
             message: format!(
-                "{} cannot hold {what}, which takes {} MiB: {why}",
+                "{} cannot hold {what} ({} MiB): {why}",
                 self.name(),
                 bytes.div_ceil(1 << 20)
             ),
@@ -106,7 +106,7 @@ impl GpuDevice {
         self.device.create_command_encoder(&Default::default())
     }
 
-    /// Submits what was recorded.
+    /// Submits the commands that `encoder` recorded.
     pub(super) fn submit(&self, encoder: CommandEncoder) -> SubmissionIndex {
         self.queue.submit([encoder.finish()])
     }
@@ -140,7 +140,7 @@ impl GpuDevice {
         now(self.download_async(buffer, start, bytes, read))
     }
 
-    /// See [`download`](Self::download).
+    /// Like [`download`](Self::download).
     pub(super) async fn download_async(
         &self,
         buffer: &Buffer,
@@ -166,7 +166,7 @@ impl GpuDevice {
         now(self.read_async(buffer, bytes, read))
     }
 
-    /// See [`read`](Self::read).
+    /// Like [`read`](Self::read).
     pub(super) async fn read_async(
         &self,
         buffer: &Buffer,
@@ -185,9 +185,9 @@ impl GpuDevice {
         bytes: u64,
         read: impl FnOnce(&[u8]),
     ) -> Result<(), Error> {
-        let view = buffer
-            .get_mapped_range(..bytes)
-            .map_err(|error| self.not_mapped(format!("{} cannot be read: {error}", self.name())))?;
+        let view = buffer.get_mapped_range(..bytes).map_err(|error| {
+            self.not_mapped(format!("{} cannot map a buffer: {error}", self.name()))
+        })?;
         read(&view);
         drop(view);
         buffer.unmap();

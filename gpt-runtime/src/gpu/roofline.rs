@@ -13,7 +13,7 @@ use super::{layout, texture, timing};
 use crate::Error;
 use crate::engine::PeakRates;
 
-/// Number of counted runs; the fastest is taken.
+/// The number of runs that count; the fastest is taken.
 const RUNS: usize = 5;
 
 // Constants of the shaders.
@@ -32,10 +32,11 @@ impl GpuDevice {
     /// Measures the device. Takes a fraction of a second, or seconds on a software adapter.
     ///
     /// # Errors
-    /// The device has no memory for 128 MiB, or fails.
+    /// Fails if the device has no memory for 128 MiB, if it fails, or if its timestamps do not
+    /// advance.
     pub fn limits(&self) -> Result<PeakRates, Error> {
         let result = self.buffer("a measurement", 16, BufferUsages::STORAGE)?;
-        // In the form in which matrices are kept.
+        // The input has the form in which matrices are kept.
         let (buffer, texture);
         let (element, source) = if self.features().has(Feature::Textures) {
             let rows = (MAX_BINDING / (16 * u64::from(TEXTURE_WIDTH))) as u32;
@@ -71,7 +72,7 @@ impl GpuDevice {
         Ok(limits)
     }
 
-    /// Seconds of the fastest of [`RUNS`] runs, after one that does not count.
+    /// The seconds of the fastest of [`RUNS`] runs, after a first run that does not count.
     fn best(&self, pipeline: &Pipeline, group: &BindGroup) -> Result<f64, Error> {
         let seconds = timing::seconds(self, RUNS + 1, |_, pass| {
             pass.set_bind_group(0, group, &[]);
@@ -86,7 +87,7 @@ impl GpuDevice {
     }
 }
 
-/// The kernel of files that are a whole shader.
+/// The kernel whose whole shader is the files `parts`.
 fn kernel(parts: &[&'static str], access: Access, groups: u32) -> Kernel {
     Kernel {
         workgroup: LANES as u32,

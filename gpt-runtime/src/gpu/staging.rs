@@ -1,8 +1,8 @@
-//! Uploads matrices: the host packs a chunk while the device copies the one before.
+//! Uploads matrices: the host packs some panels while the device copies the panels before them.
 //!
-//! Written data stays in a staging copy of wgpu's until it is submitted and done. So each chunk is
-//! submitted when it is written, and then the upload waits for the previous one; at most two are in
-//! memory.
+//! wgpu keeps written data in a staging buffer until the copy has been submitted and has finished.
+//! So each write is submitted at once, and then the upload waits for the previous one. The staging
+//! buffers of at most two writes are in memory.
 
 use std::ops::Range;
 
@@ -18,7 +18,7 @@ use crate::weights::HostTensor;
 pub struct Sender<'a> {
     pub device: &'a GpuDevice,
     packer: Packer,
-    /// The chunk that the device may still be copying.
+    /// The submission whose data the device may still be copying.
     before: Option<SubmissionIndex>,
 }
 
@@ -31,7 +31,7 @@ impl<'a> Sender<'a> {
     /// with `write`.
     ///
     /// # Errors
-    /// The error of `write`; a device that fails.
+    /// Fails if `write` fails, or if the device fails.
     pub fn send<T>(
         &mut self,
         tensor: &HostTensor<'_>,
@@ -51,7 +51,7 @@ impl<'a> Sender<'a> {
     /// Uploads part `part` of `tensor` as a buffer called `name`.
     ///
     /// # Errors
-    /// The device is out of memory.
+    /// Fails if the device is out of memory.
     pub fn buffer(
         &mut self,
         name: &str,

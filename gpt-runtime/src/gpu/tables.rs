@@ -1,4 +1,4 @@
-//! The table of positions or rotary angles of a model.
+//! The tables of a model: positions or rotary angles, and token types.
 
 use bytemuck::cast_slice;
 use gpt_plan::{Component, Plan, Positions, Role};
@@ -9,10 +9,10 @@ use crate::Error;
 use crate::weights::{Weights, rotary};
 
 /// Uploads the first `tokens` rows of the table: embeddings of positions, learned or computed, or
-/// rotary angles.
+/// rotary angles. For a model without such a table, creates a small buffer instead.
 ///
 /// # Errors
-/// The table cannot be read; the device is out of memory.
+/// Fails if the table cannot be read, or if the device is out of memory.
 pub fn upload(
     device: &GpuDevice,
     plan: &Plan,
@@ -28,7 +28,7 @@ pub fn upload(
             let name = "the table of positions";
             device.upload(name, &table.data[..bytes], BufferUsages::STORAGE)
         }
-        // Kernels compute the biases; no binding of this buffer exists.
+        // Kernels compute the biases, and none of them binds this buffer.
         Positions::Alibi { .. } => {
             device.upload("no table of positions", &[0; 16], BufferUsages::STORAGE)
         }

@@ -12,7 +12,7 @@ pub fn adapter() -> Option<wgpu::Adapter> {
     available(crate::wait::now(adapter::choose(None)))
 }
 
-/// A device that runs the plain kernels, as [`adapter`].
+/// A device that runs the plain kernels, on the adapter that [`adapter`] returns.
 pub fn device() -> Option<GpuDevice> {
     available(GpuDevice::open_with(None, Features::NONE))
 }

@@ -5,7 +5,7 @@ use wgpu::{TextureFormat, TextureUsages};
 /// Usage of a matrix as a texture.
 pub const USAGE: TextureUsages = TextureUsages::STORAGE_BINDING.union(TextureUsages::COPY_DST);
 
-/// Formats of the elements of all weight formats.
+/// The texture formats that the elements of weight formats use.
 pub const FORMATS: [TextureFormat; 3] =
     [TextureFormat::Rgba32Float, TextureFormat::Rg32Uint, TextureFormat::R32Uint];
 

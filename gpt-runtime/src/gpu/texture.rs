@@ -1,8 +1,8 @@
-//! Matrices as textures: elements in the order of a buffer's, one in each texel, [`TEXTURE_WIDTH`]
-//! texels in a row.
+//! Matrices as textures: the elements are in the same order as in a buffer, one in each texel, with
+//! [`TEXTURE_WIDTH`] texels in a row.
 //!
-//! A matrix is uploaded in chunks of whole panels and whole rows of texels, so that it is never in
-//! memory twice.
+//! A matrix is packed and uploaded a few panels at a time, so that a packed copy of the whole
+//! matrix is never in the host's memory. The panels of each upload fill whole rows of texels.
 
 use gpt_plan::{MatrixLayout, TEXTURE_WIDTH};
 use wgpu::{
@@ -16,14 +16,15 @@ use super::texel;
 use crate::Error;
 use crate::weights::HostTensor;
 
-/// Approximate bytes of a chunk: few enough that a cache still holds them when they are copied.
+/// The approximate number of bytes that are uploaded at a time, small enough that a cache still
+/// holds them when they are copied.
 pub const CHUNK: u64 = 4 << 20;
 
-/// Uploads `tensor` as a texture called `name`, in chunks of about `chunk` bytes. `packing` is the
+/// Uploads `tensor` as a texture called `name`, about `chunk` bytes at a time. `packing` is the
 /// layout, which has [rows of texels](MatrixLayout::texture_rows), and the halves.
 ///
 /// # Errors
-/// The device is out of memory.
+/// Fails if the device is out of memory.
 pub fn upload(
     sender: &mut Sender<'_>,
     name: &str,
@@ -61,10 +62,10 @@ pub fn upload(
     Ok(texture)
 }
 
-/// A texture of `rows` rows of texels, all zero.
+/// Creates a texture of `rows` rows of texels, all zero.
 ///
 /// # Errors
-/// The device is out of memory.
+/// Fails if the device is out of memory.
 pub fn create(
     device: &GpuDevice,
     name: &str,
@@ -95,7 +96,7 @@ pub fn create(
     Ok(texture)
 }
 
-/// Panels of a chunk of about `bytes` bytes: a number that fills whole rows of texels.
+/// The number of panels of about `bytes` bytes that fill whole rows of texels.
 fn panels_of(bytes: u64, layout: &MatrixLayout) -> u32 {
     let least = TEXTURE_WIDTH / gcd(layout.panel_length, TEXTURE_WIDTH);
     let times = bytes / (u64::from(least) * layout.panel_bytes()).max(1);
@@ -118,7 +119,8 @@ mod tests {
 
     use super::*;
 
-    /// Elements have the same order in a texture as in a buffer, whatever the chunks.
+    /// Elements have the same order in a texture as in a buffer, however few are uploaded at a
+    /// time.
     #[test]
     fn chunks_make_a_whole() {
         let Some(device) = testing::device() else {

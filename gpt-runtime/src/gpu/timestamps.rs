@@ -1,6 +1,7 @@
 //! Compute passes that the device times, by a timestamp at the beginning and at the end of each.
 //!
-//! Every adapter with timestamps has these, as WebGPU does; few can write them within a pass.
+//! Every adapter with timestamps can write these, as in WebGPU; few can write timestamps within a
+//! pass.
 
 use wgpu::{
     Buffer, BufferUsages, CommandEncoder, ComputePass, ComputePassDescriptor,
@@ -11,7 +12,7 @@ use wgpu::{
 use super::device::GpuDevice;
 use crate::Error;
 
-/// Most passes of one query set.
+/// The largest number of passes in one query set.
 pub const MOST: usize = QUERY_SET_MAX_QUERIES as usize / 2;
 
 /// The timestamps of some passes.

@@ -1,5 +1,5 @@
-//! The time of each of many dispatches: by timestamps of the device where it has them, otherwise
-//! by the host's clock.
+//! Times each of many compute passes: by timestamps of the device where it has them, otherwise by
+//! the host's clock.
 
 use wgpu::ComputePass;
 
@@ -20,7 +20,7 @@ pub fn clock(device: &GpuDevice) -> Clock {
 /// Runs `count` compute passes, each recorded by `record`, and returns the seconds of each.
 ///
 /// # Errors
-/// A device that fails.
+/// Fails if the device fails.
 pub fn seconds(
     device: &GpuDevice,
     count: usize,

@@ -18,7 +18,7 @@ use crate::{Error, files};
 /// The version of the file's format.
 const VERSION: u32 = 1;
 
-/// Most bytes of a file that is read: some thousand kernels.
+/// Bytes of the largest file that is read: tens of thousands of kernels.
 const LARGEST: u64 = 4 << 20;
 
 #[derive(Serialize, Deserialize)]
@@ -70,14 +70,15 @@ impl TuningCache {
         self.kernels.get(&checksum(kernel)).map(|(_, own)| *own)
     }
 
-    /// Its file.
+    /// The path of its file.
     ///
     /// # Errors
-    /// There is no folder for it.
+    /// Fails if no folder for it is known.
     pub fn path(&self) -> Result<&Path, Error> {
         self.path.as_deref().ok_or_else(|| {
             Error::Input(
-                "there is no folder for the result: GPT_CACHE_DIR is empty, or there is no home"
+                "there is no folder for the result: GPT_CACHE_DIR is empty, or no home folder is \
+                 known; set GPT_CACHE_DIR to a folder"
                     .to_owned(),
             )
         })
@@ -86,7 +87,7 @@ impl TuningCache {
     /// Adds or replaces the variants of `found` and writes the file.
     ///
     /// # Errors
-    /// There is no folder for the file, or it cannot be written.
+    /// Fails if no folder for the file is known, or if the file cannot be written.
     pub fn save(mut self, found: &[(&Kernel, Features)]) -> Result<PathBuf, Error> {
         let path = self.path()?.to_owned();
         // Another program may have measured in the meantime.
@@ -115,7 +116,7 @@ impl TuningCache {
     }
 }
 
-/// The valid entries of a file of this version.
+/// Reads the valid entries of a file; `None` if the file is not one of this version.
 pub fn read(path: &Path) -> Option<HashMap<u64, (String, Features)>> {
     if fs::metadata(path).ok()?.len() > LARGEST {
         return None;

@@ -1,8 +1,8 @@
-//! Uniforms and tokens of a pass on their way to the device.
+//! Uploads the uniforms and tokens of a pass.
 //!
 //! The host writes them into one mapped buffer, and the device copies them to where kernels read
 //! them. The buffer is mapped again when the pass is submitted; nothing is allocated for a pass. In
-//! a browser a map is an event, so there the queue writes them.
+//! a browser, mapping takes a turn of the event loop, so the queue writes the data instead.
 
 use wgpu::{Buffer, BufferUsages, CommandEncoder, MapMode, SubmissionIndex};
 
@@ -12,7 +12,7 @@ use crate::wait::BROWSER;
 
 /// A mapped buffer that every pass is uploaded through.
 pub struct PassUpload {
-    /// None in a browser.
+    /// `None` in a browser.
     staging: Option<Buffer>,
 }
 
@@ -20,22 +20,22 @@ pub struct PassUpload {
 pub struct Chunk<'a> {
     pub bytes: &'a [u8],
     pub to: &'a Buffer,
-    /// The first byte there.
+    /// The offset in `to`, in bytes.
     pub at: u64,
 }
 
 impl<'a> Chunk<'a> {
-    /// `bytes` for the start of `to`.
+    /// An upload of `bytes` to the start of `to`.
     pub fn new(bytes: &'a [u8], to: &'a Buffer) -> Chunk<'a> {
         Chunk { bytes, to, at: 0 }
     }
 }
 
 impl PassUpload {
-    /// Room for `bytes` bytes a pass.
+    /// Allocates room for `bytes` bytes in each pass.
     ///
     /// # Errors
-    /// The device is out of memory.
+    /// Fails if the device is out of memory.
     pub fn new(device: &GpuDevice, bytes: u64) -> Result<PassUpload, Error> {
         let usage = BufferUsages::MAP_WRITE | BufferUsages::COPY_SRC;
         let staging = (!BROWSER).then(|| device.mapped_buffer("upload", bytes, usage));
@@ -45,7 +45,7 @@ impl PassUpload {
     /// Writes `chunks`, whose sizes are multiples of 4, and records their copies.
     ///
     /// # Errors
-    /// A device that fails.
+    /// Fails if the device fails.
     pub fn record(
         &self,
         device: &GpuDevice,
@@ -58,10 +58,10 @@ impl PassUpload {
             }
             return device.check();
         };
-        // The map was requested when the last pass was submitted.
+        // The map was requested when the previous pass was submitted.
         device.wait()?;
         let mut view = staging.get_mapped_range_mut(..).map_err(|error| {
-            device.not_mapped(format!("{} takes no more input: {error}", device.name()))
+            device.not_mapped(format!("{} cannot map the upload buffer: {error}", device.name()))
         })?;
         let mut start = 0;
         for chunk in chunks {

@@ -5,9 +5,9 @@
 //! candidates that the previous one kept, then a draw. The token is a function of the logits, the
 //! history, the seed and the number of the draw.
 //!
-//! A draw takes the greatest sum of logit and Gumbel noise (`random`). It needs no sorting and no
-//! prefix sum, so the GPU engine samples in parallel (`shaders/wgsl/sampling`) and draws the same
-//! token from the same logits, up to the rounding of a logarithm.
+//! A draw takes the token with the greatest sum of logit and Gumbel noise (`random`). It needs no
+//! sorting and no prefix sum, so the GPU engine samples in parallel (`shaders/wgsl/sampling`) and
+//! draws the same token from the same logits, up to the rounding of a logarithm.
 
 mod random;
 
@@ -16,13 +16,13 @@ use crate::Error;
 /// Sampling options.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sampling {
-    /// Divides the logits. Below 1 favours likely tokens; 0 always takes the likeliest.
+    /// Divides the logits. A value below 1 favours likely tokens; 0 always takes the likeliest.
     pub temperature: f32,
-    /// Keeps the `k` likeliest tokens; 0 keeps all.
+    /// Keeps this many of the likeliest tokens; 0 keeps all.
     pub top_k: usize,
-    /// Keeps the likeliest tokens whose probabilities add up to this; 1 keeps all.
+    /// Keeps the fewest likeliest tokens whose probabilities add up to at least this; 1 keeps all.
     pub top_p: f32,
-    /// Keeps tokens at least this many times as likely as the likeliest; 0 keeps all.
+    /// Keeps tokens whose probability is at least this share of the likeliest token's; 0 keeps all.
     pub min_p: f32,
     /// Divides positive logits of recent tokens and multiplies negative ones; 1 changes none.
     pub repetition_penalty: f32,
@@ -52,7 +52,7 @@ impl Sampling {
         Sampling { temperature: 0.0, ..Sampling::default() }
     }
 
-    /// The factor of the logits. At most a million, as the reciprocal of a tiny temperature is
+    /// The factor of the logits. At most a million, because the reciprocal of a tiny temperature is
     /// infinite, and zero times infinity is NaN.
     pub(crate) fn inverse_temperature(&self) -> f32 {
         self.temperature.recip().min(1e6)
@@ -73,17 +73,14 @@ impl Sampling {
             ));
         }
         if !(self.top_p > 0.0 && self.top_p <= 1.0) {
-            return reject(format!(
-                "top-p is {}; it is a probability above 0, at most 1",
-                self.top_p
-            ));
+            return reject(format!("top-p is {}; it has to be above 0 and at most 1", self.top_p));
         }
         if !(0.0..=1.0).contains(&self.min_p) {
             return reject(format!("min-p is {}; it has to be between 0 and 1", self.min_p));
         }
         if !(self.repetition_penalty > 0.0 && self.repetition_penalty <= 100.0) {
             return reject(format!(
-                "the repetition penalty is {}; it has to be above 0, at most 100",
+                "the repetition penalty is {}; it has to be above 0 and at most 100",
                 self.repetition_penalty
             ));
         }
@@ -111,7 +108,7 @@ impl Sampler {
     /// A sampler for logits of length `vocab`.
     ///
     /// # Errors
-    /// Options out of range.
+    /// Fails if an option is out of range.
     pub fn new(sampling: Sampling, vocab: usize) -> Result<Sampler, Error> {
         sampling.check()?;
         Ok(Sampler {
@@ -163,7 +160,7 @@ impl Sampler {
         let Sampling { top_k, top_p, min_p, .. } = self.sampling;
         let inverse = self.sampling.inverse_temperature();
         let candidates = &mut self.candidates;
-        // Ties go to the smaller token, so the order is independent of the sorting algorithm.
+        // Ties go to the smaller id, so the order is independent of the sorting algorithm.
         let likelier =
             |a: &Candidate, b: &Candidate| a.below.total_cmp(&b.below).then(a.id.cmp(&b.id));
         let weight = |c: &Candidate| (-c.below * inverse).exp();

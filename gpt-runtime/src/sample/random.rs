@@ -22,8 +22,8 @@ pub fn gumbel(key: u32, token: u32) -> f32 {
 }
 
 /// `-ln u` where `u = 1 - t` and `t = (bits + 1/2) / 2^32`, to f32's relative precision. A small
-/// `t` makes the greatest noise. A series in `t` then replaces the logarithm, as `1 - t` loses most
-/// digits of `t`.
+/// `t` makes the greatest noise. There a series in `t` replaces the logarithm, because `1 - t`
+/// loses most digits of `t`.
 fn exponential(bits: u32) -> f32 {
     const BELOW_ONE: f32 = 1.0 - f32::EPSILON / 2.0;
     let fine = (bits & 0xFF) as f32 + 0.5;

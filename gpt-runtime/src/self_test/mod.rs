@@ -1,15 +1,15 @@
 //! A test of whether a device computes correctly.
 //!
-//! Drivers can be wrong silently. The self-test runs every kernel of a model at the model's own
-//! shapes, in every format, on random weights, and compares the output of each step with the CPU
-//! engine's portable kernels, which depend on no instruction set and no driver. Two layers are
-//! enough, as the others run the same kernels. The reference has its matrices in f32, rounded to
-//! the format, so that a wrong scale or nibble is an error.
+//! Drivers can be wrong silently. The self-test runs the kernels of a model at the model's own
+//! shapes, in every requested format, on random weights, and compares the output of each step with
+//! the CPU engine's portable kernels, which depend on no instruction set and no driver. The first
+//! layers are enough, because the others run the same kernels. The reference has its matrices in
+//! f32, rounded to the format, so that a wrong scale or nibble is an error.
 //!
 //! A step reads the output of the previous one, so everything after the first wrong step is wrong
-//! as well. A device that samples tokens by itself also samples a few, once without truncation and
-//! once with top-k of 1; both must give the reference's likeliest token. Split attention, which
-//! needs a thousand tokens, is not tested here. The test of training is in `training`.
+//! as well. A GPU also samples a few tokens, once at temperature 0 and once with top-k of 1; both
+//! must give the reference's likeliest token. Split attention, which needs a thousand tokens, is
+//! not tested here. The test of training is in `training`.
 
 #[cfg(feature = "train")]
 mod training;
@@ -30,14 +30,14 @@ use crate::{Device, Error, Model, Sampler, Sampling, Session, Untyped};
 #[cfg(feature = "train")]
 pub use training::self_test_training;
 
-/// Tokens of the prompt: two tiles of a GPU kernel and one more.
+/// Tokens of the prompt: those of two tiles of a GPU kernel and one more.
 const PROMPT: u32 = 33;
 
 /// Tokens that a device samples in a row.
 const SAMPLED: usize = 4;
 
-/// The least mean square that an error is relative to. Values are around 1; this is a tenth of
-/// that, squared.
+/// An error is relative to a mean square of at least this. Values are around 1; this is the square
+/// of a tenth.
 const TYPICAL: f64 = 0.01;
 
 /// The seed of the weights.
@@ -50,10 +50,11 @@ pub struct SelfTest {
     pub device: String,
     /// Name of the device that it was compared with.
     pub reference: String,
-    /// Every step in every format, first of a prompt and then of one token, in the order in which
-    /// they ran.
+    /// The checks, in the order in which they ran. For each format: the steps of a prompt, the
+    /// steps of one token, then sampling. In a test of training: the loss, the gradients, the
+    /// optimizer.
     pub checks: Vec<Check>,
-    /// Formats without kernels in the plan, as some matrix is larger than a kernel can bind.
+    /// Formats without kernels in the plan, because some matrix is larger than a kernel can bind.
     pub left_out: Vec<Format>,
 }
 
@@ -64,13 +65,15 @@ pub struct Check {
     pub format: Format,
     /// Rows of the pass.
     pub rows: u32,
-    /// The step's name in the plan, or `sample` and `sample_truncated`.
+    /// The step's name in the plan, `sample` or `sample_truncated`. In a test of training: `loss`,
+    /// `d(NAME)` for the gradient of a tensor, or `adamw`.
     pub step: &'static str,
-    /// Its layer.
+    /// The layer of the step or tensor; 0 outside of layers.
     pub layer: u32,
     /// Normalised mean square error: the sum of squared differences over the sum of squares,
-    /// infinite if a value is not finite. Of a sampled token, the squared difference of its logit
-    /// and the greatest one, over the mean square of all logits.
+    /// infinite if a value is not finite. For sampling: the squared difference between the logit of
+    /// the sampled token and the greatest logit, over the mean square of all logits; the largest of
+    /// a few tokens.
     pub error: f64,
     /// The largest error that passes.
     pub bound: f64,
@@ -84,15 +87,15 @@ impl Check {
 }
 
 impl SelfTest {
-    /// The first step that fails, if any.
+    /// The first check that failed, if any.
     pub fn first_off(&self) -> Option<&Check> {
         self.checks.iter().find(|check| !check.passed())
     }
 }
 
 impl<M: Gpt> Model<M> {
-    /// Runs every step of this model at its own shapes on `device` and compares each with the CPU
-    /// engine's portable kernels; see [`self_test`].
+    /// Runs the first layers of this model at its own shapes on `device`, in every format, and
+    /// compares each step with the CPU engine's portable kernels; see [`self_test`].
     ///
     /// # Errors
     /// See [`self_test`].
@@ -114,11 +117,11 @@ pub async fn self_test_async(
     compare(plan, device, formats, [SEED; 2]).await
 }
 
-/// Runs the steps of `plan` on `device` with matrices in each of `formats` and compares them with
-/// the CPU engine's portable kernels. A device that computes wrongly is not an `Err`.
+/// Runs the first layers of `plan` on `device` with matrices in each of `formats` and compares each
+/// step with the CPU engine's portable kernels. A device that computes wrongly is not an `Err`.
 ///
 /// # Errors
-/// The device has no memory for the first layers and the head, or is lost.
+/// Fails if the device has no memory for the first layers and the head, or is lost.
 pub fn self_test(
     plan: &'static Plan,
     device: &Device,
@@ -127,8 +130,8 @@ pub fn self_test(
     now(compare(plan, device, formats, [SEED; 2]))
 }
 
-/// The self-test with weights of the first seed on the device and of the second for the reference.
-/// With different seeds it fails.
+/// Runs the self-test with weights of the first seed on the device and of the second for the
+/// reference. With different seeds its checks fail.
 async fn compare(
     plan: &'static Plan,
     device: &Device,
@@ -183,7 +186,8 @@ async fn compare(
     Ok(found)
 }
 
-/// The largest error of the tokens that `tested` samples, against the likeliest one.
+/// The largest error of the tokens that `tested` samples, relative to the likeliest token of
+/// `expected`.
 async fn sampling_error(
     tested: &Model<Untyped>,
     expected: &Model<Untyped>,
@@ -262,8 +266,8 @@ impl Sequence {
         Ok(Sequence { tokens: some_tokens(spec, length), session: session(&model, length)?, model })
     }
 
-    /// The outputs of the steps for the next `rows` tokens; in a new session if no room is left or
-    /// if the model is bidirectional.
+    /// Returns the outputs of the steps for the next `rows` tokens. Opens a new session if no room
+    /// is left or if the model is bidirectional.
     async fn run(&mut self, rows: u32) -> Result<Vec<Trace>, Error> {
         let rows = rows as usize;
         let is_causal = self.model.plan().spec.is_causal();
@@ -280,7 +284,7 @@ fn session(model: &Model<Untyped>, capacity: u32) -> Result<Session<Untyped>, Er
     session.all_logits().open()
 }
 
-/// Weights in f32, with the values that their format rounds them to.
+/// Weights in f32, with the values to which the format of `W` rounds them.
 struct Exact<W>(W);
 
 impl<W: Weights> Weights for Exact<W> {

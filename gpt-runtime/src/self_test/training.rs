@@ -25,12 +25,12 @@ const SEQUENCES: u32 = 2;
 const BOUND: f64 = 1e-9;
 
 /// The mean square of a tensor's gradient counts as at least this share of the mean square of all
-/// gradients, because some cancel.
+/// gradients, because some gradients cancel to nearly 0.
 const CANCELS: f64 = 1e-3;
 
 impl<M: Gpt> Model<M> {
-    /// Trains on a batch at this model's shapes on `device` and compares every gradient with that
-    /// of the CPU engine's portable kernels; see [`self_test_training`].
+    /// Trains the first layers of this model on a batch at its own shapes on `device` and compares
+    /// every gradient with that of the CPU engine's portable kernels; see [`self_test_training`].
     ///
     /// # Errors
     /// See [`self_test_training`].
@@ -44,13 +44,14 @@ impl<M: Gpt> Model<M> {
 /// device that computes wrongly is not an `Err`.
 ///
 /// # Errors
-/// The device has no memory for the first layers and the head, their gradients and moments, or is
-/// lost.
+/// Fails if the device has no memory for the first layers and the head, their gradients and
+/// moments, or is lost.
 pub fn self_test_training(plan: &'static Plan, device: &Device) -> Result<SelfTest, Error> {
     compare(plan, device, [SEED; 2])
 }
 
-/// The self-test with weights of the first seed on the device and of the second for the reference.
+/// Runs the self-test with weights of the first seed on the device and of the second for the
+/// reference.
 fn compare(plan: &'static Plan, device: &Device, seeds: [u64; 2]) -> Result<SelfTest, Error> {
     let portable = Device::portable()?;
     let plan = truncate(plan);
@@ -86,7 +87,7 @@ fn compare(plan: &'static Plan, device: &Device, seeds: [u64; 2]) -> Result<Self
 struct Learned {
     rows: u32,
     loss: f64,
-    /// By [`parameters`].
+    /// The gradient of each of [`parameters`].
     gradients: Vec<Vec<f32>>,
     /// How far the optimizer moved each parameter.
     moves: Vec<Vec<f32>>,
@@ -136,8 +137,8 @@ impl Learned {
     }
 }
 
-/// All trained tensors in the order in which their gradients are computed: the last layer first,
-/// the model's own tensors at the end.
+/// All trained tensors: those of the last layer first, as the backward pass computes their
+/// gradients, and the model's own tensors at the end.
 fn parameters(plan: &Plan) -> Vec<(TensorId, u32)> {
     let mut all: Vec<_> = plan.trained().collect();
     all.reverse();

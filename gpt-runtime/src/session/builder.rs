@@ -8,11 +8,11 @@ use crate::engine::{CacheFormat, SessionOptions};
 use crate::model::Model;
 use crate::vtable::Untyped;
 
-/// The default chunk: the largest number of tokens that one pass runs.
+/// The default chunk, which is the largest number of tokens that one pass runs.
 pub const DEFAULT_CHUNK: u32 = 512;
 
-/// Limits the default chunk of a session with the logits of all rows: they take at most these
-/// bytes.
+/// The most bytes that the logits of all rows take. This limits the default chunk of a session that
+/// keeps them.
 const LOGITS_BYTES: u64 = 64 << 20;
 
 /// Configures a session; [`open`](SessionBuilder::open) creates it.
@@ -48,14 +48,17 @@ impl<M> SessionBuilder<M> {
         self
     }
 
-    /// The largest number of tokens that one pass runs; 512 by default. Larger chunks read the
-    /// weights less often and take more memory. The chunk does not change results.
+    /// The largest number of tokens that one pass runs; 512 by default, or fewer with
+    /// [`all_logits`](Self::all_logits) if the logits would take more than 64 MiB. With a larger
+    /// chunk, passes read the weights less often and take more memory. The chunk does not change
+    /// results. A bidirectional model runs a text in one pass, whatever the chunk.
     pub fn chunk(mut self, tokens: u32) -> Self {
         self.chunk = Some(tokens);
         self
     }
 
-    /// Allocates the logits of every token, for [`Session::each_logits`].
+    /// Allocates memory for the logits of every token of a chunk, for [`Session::each_logits`] and
+    /// [`Session::observe`].
     pub fn all_logits(mut self) -> Self {
         self.all_logits = true;
         self
@@ -70,7 +73,7 @@ impl<M> SessionBuilder<M> {
     /// Creates the session and allocates its buffers.
     ///
     /// # Errors
-    /// The capacity or the chunk is out of range, or there is too little memory.
+    /// Fails if the capacity or the chunk is out of range, or if there is too little memory.
     pub fn open(self) -> Result<Session<M>, Error> {
         let spec = &self.model.plan().spec;
         let capacity = self.capacity.unwrap_or(spec.context);

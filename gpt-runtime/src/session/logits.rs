@@ -42,7 +42,7 @@ impl<M> Logits<'_, M> {
     }
 
     /// The `count` most likely tokens, each with the natural logarithm of its probability, the most
-    /// likely first. Equal tokens are sorted by id.
+    /// likely first. Tokens with equal scores are sorted by id.
     pub fn likeliest(&self, count: usize) -> Vec<(u32, f32)> {
         likeliest(self.values, count)
     }

@@ -4,8 +4,8 @@
 //! vocabulary and positions beyond the cache. The model is its type parameter, so the logits of two
 //! models have different types. `builder` sets the options of a session, `logits` holds the scores
 //! of the next token, and `observe` records attention and the residual stream and applies the logit
-//! lens. Outside of this module, `sample` chooses tokens from logits, and `generation` turns
-//! prompts into text.
+//! lens. Outside this module, `sample` chooses tokens from logits, and `generation` turns prompts
+//! into text.
 
 mod builder;
 mod logits;
@@ -20,6 +20,7 @@ pub use observe::Observation;
 
 use crate::Error;
 use crate::engine::{Continue, EngineSession, LogitsRequest, Profile, SessionOptions, Trace};
+use crate::error::counted;
 use crate::hidden::Hidden;
 use crate::model::Model;
 use crate::sample::Sampler;
@@ -70,8 +71,9 @@ impl<M> Session<M> {
     /// Appends `tokens` and returns the logits `[vocab]` that follow the last one.
     ///
     /// # Errors
-    /// `tokens` is empty, has a token outside the vocabulary, or exceeds the remaining positions;
-    /// the model is bidirectional and the session is not empty; or the device fails.
+    /// Fails if `tokens` is empty, has a token outside the vocabulary, or exceeds the remaining
+    /// positions; if the model is bidirectional and the session is not empty; if the device fails;
+    /// or if the results are not finite.
     pub fn push(&mut self, tokens: &[u32]) -> Result<Logits<'_, M>, Error> {
         now(self.push_async(tokens))
     }
@@ -96,11 +98,11 @@ impl<M> Session<M> {
     }
 
     /// Chooses the token that follows the last one, and does not append it. It uses the logits of
-    /// the last [`push`](Self::push). If another call has changed the tokens since, it first runs
-    /// the last token again.
+    /// the most recent [`push`](Self::push). If another call has changed the tokens since, it first
+    /// runs the last token again.
     ///
     /// # Errors
-    /// The session is empty, or the engine fails.
+    /// Fails if the session is empty or the engine fails.
     pub fn sample(&mut self, sampler: &mut Sampler) -> Result<u32, Error> {
         if !self.has_logits {
             let Some(last) = self.tokens.pop() else {
@@ -159,7 +161,7 @@ impl<M> Session<M> {
     /// follow it.
     ///
     /// # Errors
-    /// [`push`](Self::push) fails, or the session was not opened with
+    /// Fails as [`push`](Self::push) does, or if the session was not opened with
     /// [`SessionBuilder::all_logits`].
     pub fn each_logits(
         &mut self,
@@ -200,12 +202,12 @@ impl<M> Session<M> {
         Ok(Hidden::new(values, width))
     }
 
-    /// Calls `sink` with the index and the hidden states of each text. They are those that
+    /// Calls `sink` with the index and the hidden states of each text. The states are those that
     /// [`hidden`](Self::hidden) returns for the text in an empty session. The engine may run
     /// several texts together. The session is empty afterwards.
     ///
     /// # Errors
-    /// [`push`](Self::push) fails for one of the texts.
+    /// Fails if [`push`](Self::push) would fail for one of the texts.
     pub(crate) fn each_hidden(
         &mut self,
         texts: &[&[u32]],
@@ -247,7 +249,7 @@ impl<M> Session<M> {
     /// again, and the two sessions continue independently.
     ///
     /// # Errors
-    /// The device has too little memory for another session, or fails.
+    /// Fails if the device has too little memory for another session, or fails.
     pub fn fork(&self) -> Result<Session<M>, Error> {
         let mut tokens = Vec::with_capacity(self.options.capacity as usize);
         tokens.extend_from_slice(&self.tokens);
@@ -273,7 +275,8 @@ impl<M> Session<M> {
         self.check(tokens)?;
         if tokens.len() > self.options.chunk as usize || !self.options.all_logits {
             return Err(Error::Input(
-                "a trace takes one chunk, in a session with all logits".to_owned(),
+                "a trace takes at most one chunk, in a session that was opened with `all_logits()`"
+                    .to_owned(),
             ));
         }
         self.invalidate_logits();
@@ -286,7 +289,7 @@ impl<M> Session<M> {
     /// `qkv` or `attention`.
     ///
     /// # Errors
-    /// [`push`](Self::push) fails, or there are more tokens than a chunk holds.
+    /// Fails as [`push`](Self::push) does, or if there are more tokens than a chunk holds.
     pub fn profile(&mut self, tokens: &[u32]) -> Result<Profile, Error> {
         self.check(tokens)?;
         let chunk = self.options.chunk as usize;
@@ -363,8 +366,9 @@ impl<M> Session<M> {
         }
         if tokens.len() > self.remaining() {
             return Err(Error::Input(format!(
-                "{} tokens do not fit: {} of the session's {} positions are taken (the model's context is {})",
-                tokens.len(),
+                "{} {} not fit: {} of the session's {} positions are taken (the model's context is {})",
+                counted(tokens.len(), "token"),
+                if tokens.len() == 1 { "does" } else { "do" },
                 self.tokens.len(),
                 self.options.capacity,
                 spec.context

@@ -41,12 +41,12 @@ impl<M> Session<M> {
     /// takes `4 * tokens * ((layers + 1) * embed + layers * (q_width + kv_width) + vocab)` bytes.
     ///
     /// # Errors
-    /// [`each_logits`](Self::each_logits) fails, or the session is not empty: the keys of earlier
-    /// tokens were not observed.
+    /// Fails as [`each_logits`](Self::each_logits) does, or if the session is not empty, because
+    /// the keys of earlier tokens were not observed.
     pub fn observe(&mut self, tokens: &[u32]) -> Result<Observation<M>, Error> {
         if !self.tokens.is_empty() {
             return Err(Error::Input(format!(
-                "an observation starts at the first token, and the session holds {}; truncate it to 0 first",
+                "an observation needs an empty session, and the length of this one is {}; truncate it to 0 first",
                 self.tokens.len()
             )));
         }
@@ -69,7 +69,7 @@ impl<M> Session<M> {
     /// and the cache of the session do not change.
     ///
     /// # Errors
-    /// The length of `stream` is not a multiple of `embed`, or the device fails.
+    /// Fails if the length of `stream` is not a multiple of `embed`, or if the device fails.
     pub fn lens(
         &mut self,
         stream: &[f32],
@@ -79,7 +79,7 @@ impl<M> Session<M> {
         let (width, vocab) = (spec.embed as usize, spec.vocab as usize);
         if !stream.len().is_multiple_of(width) {
             return Err(Error::Input(format!(
-                "{} values are not whole rows of the stream of {}: a row has {width}",
+                "{} values do not divide into rows of the residual stream of {}, which have {width} values each",
                 stream.len(),
                 self.model.plan().name
             )));
@@ -169,7 +169,8 @@ impl<M> Observation<M> {
     /// that token `i` gives to each token. A row sums to 1; masked weights are exactly 0.
     ///
     /// # Panics
-    /// `layer` is at least [`layers`](Self::layers), or `head` is at least [`heads`](Self::heads).
+    /// Panics if `layer` is at least [`layers`](Self::layers), or `head` at least
+    /// [`heads`](Self::heads).
     pub fn attention(&self, layer: usize, head: usize) -> Vec<f32> {
         assert!(head < self.heads(), "head {head} of {}", self.heads());
         self.layers[layer].attention(self.spec, head)
@@ -180,7 +181,7 @@ impl<M> Observation<M> {
     /// ends the layer is not applied: it is the prologue of the step that reads the stream.
     ///
     /// # Panics
-    /// `depth` is above [`layers`](Self::layers).
+    /// Panics if `depth` is above [`layers`](Self::layers).
     pub fn stream(&self, depth: usize) -> &[f32] {
         &self.streams[depth]
     }
@@ -197,7 +198,7 @@ impl<M> Observation<M> {
     /// The logits that follow the token at `position`, `[vocab]`.
     ///
     /// # Panics
-    /// `position` is at least the number of tokens.
+    /// Panics if `position` is at least the number of tokens.
     pub fn logits(&self, position: usize) -> Logits<'_, M> {
         let vocab = self.spec.vocab as usize;
         Logits { values: &self.logits[position * vocab..][..vocab], brand: PhantomData }
@@ -217,7 +218,7 @@ impl<M> Observation<M> {
 }
 
 impl QueriesAndKeys {
-    /// Appends rows of queries, keys and values.
+    /// Appends the queries and keys of `rows`, which also hold values.
     fn add(&mut self, spec: &Spec, rows: &[f32]) {
         let (q, kv) = (spec.q_width() as usize, spec.kv_width() as usize);
         for row in rows.chunks(spec.qkv_width() as usize) {

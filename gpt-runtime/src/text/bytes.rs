@@ -4,11 +4,11 @@ use super::Tokenizer;
 use super::decode::byte_token;
 
 impl Tokenizer {
-    /// The bytes of token `id` inside a text; of a special token, its name. None if no token has
+    /// The bytes of token `id` inside a text, or the name of a special token. None if no token has
     /// this id.
     pub fn token_bytes(&self, id: u32) -> Option<Vec<u8>> {
         let name = self.inner.id_to_token(id)?;
-        // Some decoders drop a blank at the beginning of a text, so the token is decoded behind
+        // Some decoders drop a blank at the beginning of a text, so the token is decoded after
         // another copy of it.
         let once = self.decode(&[id]).ok()?;
         let twice = self.decode(&[id, id]).ok()?;
@@ -29,8 +29,8 @@ fn partial(name: &str) -> Option<Vec<u8>> {
     }
 }
 
-/// The byte of a character in GPT-2's alphabet: printable bytes are themselves, and the others
-/// follow from U+0100 on, in order.
+/// The byte of a character in GPT-2's alphabet: printable bytes stand for themselves, and the
+/// others are the characters from U+0100, in order.
 pub fn byte(character: char) -> Option<u8> {
     let code = u32::from(character);
     match code {

@@ -1,14 +1,14 @@
 //! Characters without a token.
 //!
-//! A byte pair encoding that has neither bytes nor a token for unknown characters would drop
-//! them, and so would the `tokenizers` crate. Here such a text is an error.
+//! If a byte pair encoding has neither bytes nor a token for unknown characters, the `tokenizers`
+//! crate drops them. Here a text with such a character is an error.
 
 use tokenizers::models::bpe::BPE;
 use tokenizers::{
     Model, ModelWrapper, OffsetReferential, OffsetType, PreTokenizer, PreTokenizerWrapper,
 };
 
-/// The encoding of a tokenizer that may drop characters.
+/// The byte pair encoding of a tokenizer, if it has neither an unknown token nor byte fallback.
 fn incomplete(inner: &tokenizers::Tokenizer) -> Option<&BPE> {
     match inner.get_model() {
         ModelWrapper::BPE(model) if model.unk_token.is_none() && !model.byte_fallback => {
@@ -44,7 +44,7 @@ pub fn missing(inner: &tokenizers::Tokenizer, text: &str) -> Option<char> {
         word.char_indices().find(|at| !has(at)).map(|(_, character)| character)
     };
     let added = inner.get_added_vocabulary();
-    // Then the whole text is one word, and needs no copy.
+    // Without these steps, the whole text is one word and needs no copy.
     if inner.get_pre_tokenizer().is_none() && inner.get_normalizer().is_none() && added.is_empty() {
         return dropped(text);
     }

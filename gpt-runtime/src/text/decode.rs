@@ -2,14 +2,14 @@
 //!
 //! A decoder is the chain of steps that a `tokenizer.json` lists. Each step keeps the state that it
 //! needs between tokens: bytes of an incomplete character, whether a text has begun, a blank that
-//! only a following token makes part of the text. [`Tokenizer::decode`] runs the same chain, so a
-//! stream has the text of all of its tokens decoded at once.
+//! only a following token makes part of the text. [`Tokenizer::decode`] runs the same chain, so the
+//! pieces of a stream together are the text of all its tokens decoded at once.
 //!
-//! The results match the `tokenizers` crate, with one exception. Where byte tokens
-//! (`<0x00>` to `<0xFF>`) do not make up valid UTF-8, the crate replaces each byte of the run,
-//! also of its valid characters. Here, as in SentencePiece, valid characters stay. A chain whose
-//! steps look at more than one token, which no language model has, decodes at the end of the text,
-//! with the crate.
+//! The results match the `tokenizers` crate, with one exception. Where byte tokens (`<0x00>` to
+//! `<0xFF>`) do not make up valid UTF-8, the crate replaces each byte of the run, even those of
+//! valid characters. Here, as in SentencePiece, valid characters stay. A chain whose steps look at
+//! more than one token, which no language model has, is decoded by the crate, at the end of the
+//! text.
 
 use serde_json::Value as Json;
 use tokenizers::{Decoder as _, DecoderWrapper};
@@ -29,7 +29,7 @@ pub enum Decoder {
     Whole {
         decoder: Box<DecoderWrapper>,
         tokens: Vec<String>,
-        /// How many of them are the prompt's.
+        /// How many of `tokens` belong to the prompt.
         prompt: usize,
     },
 }
@@ -43,11 +43,12 @@ pub enum Step {
     ByteTokens { incomplete: Vec<u8> },
     /// Replaces a string in each token.
     Replace { from: String, to: String },
-    /// Removes up to `start` characters at the beginning of the text, `stop` at its end.
+    /// Removes `character` up to `start` times at the beginning of the text, and up to `stop` times
+    /// at its end.
     Strip { character: char, start: usize, stop: usize, held: usize },
-    /// The same in each token.
+    /// Does the same in each token.
     StripEach { character: char, start: usize, stop: usize },
-    /// A character that encodes a blank; the first blank of the text is dropped if `drop`.
+    /// A character that encodes a blank; if `drop`, the blanks of the first token are dropped.
     Metaspace { character: char, drop: bool },
     /// WordPiece: a token without the prefix starts a word.
     Words { prefix: String, cleanup: bool, begun: bool },
@@ -58,7 +59,8 @@ pub enum Step {
 }
 
 impl Decoder {
-    /// The decoder of a tokenizer. None if it is not known what it does.
+    /// The decoder of a tokenizer. None if its chain needs all tokens at once and the crate may
+    /// panic on it.
     pub fn new(decoder: Option<&DecoderWrapper>) -> Option<Decoder> {
         let Some(decoder) = decoder else {
             return Some(Decoder::Steps(vec![Step::Blanks { begun: false }]));
@@ -80,7 +82,7 @@ impl Decoder {
         })
     }
 
-    /// Adds a token, and returns the text that is final with it.
+    /// Adds a token, and returns the text that is now final.
     pub fn push(&mut self, token: String) -> String {
         match self {
             Decoder::Steps(steps) => run(steps, token),
@@ -136,11 +138,12 @@ enum Flow {
     Tokens,
     /// Tokens, and pieces of the text of byte tokens.
     Pieces,
-    /// Pieces of the whole text, which `Fuse` makes of the tokens.
+    /// Pieces of the whole text, after `Fuse` or `ByteLevel`.
     Text,
 }
 
-/// Adds the steps of a decoder of a `tokenizer.json`. None if one of them needs more than a token.
+/// Adds the steps of a decoder of a `tokenizer.json`. None if one of them needs more than one
+/// token.
 fn add_steps(json: &Json, steps: &mut Vec<Step>, flow: &mut Flow) -> Option<()> {
     let text = |key: &str| json.get(key).and_then(Json::as_str).unwrap_or_default().to_owned();
     let flag = |key: &str| json.get(key).and_then(Json::as_bool).unwrap_or(true);
@@ -216,7 +219,7 @@ impl Step {
             Step::Replace { from, to } => token.replace(from.as_str(), to),
             Step::Strip { character, start, stop, held } => {
                 let rest = strip_start(&token, *character, start);
-                // Characters that may be the last ones wait for what follows them.
+                // Characters that may be at the end of the text are held until more text follows.
                 let kept = match stop {
                     0 => rest,
                     _ => rest.trim_end_matches(*character),
@@ -286,8 +289,8 @@ impl Step {
     }
 }
 
-/// Removes complete text from `bytes`, and leaves an incomplete character. Bytes that no character
-/// has become U+FFFD, `each` of them or one for those that begin a character.
+/// Removes complete text from `bytes`, and leaves an incomplete character. Invalid bytes become
+/// U+FFFD: one for each byte if `each`, otherwise one for each invalid sequence.
 fn take_text(bytes: &mut Vec<u8>, each: bool) -> String {
     let mut text = String::new();
     loop {
@@ -317,7 +320,8 @@ pub fn byte_token(token: &str) -> Option<u8> {
     (hex.len() == 2).then(|| u8::from_str_radix(hex, 16).ok())?
 }
 
-/// Removes up to `most` times `character`, which counts down to 0 once another one was met.
+/// Removes `character` at the start of `text` up to `most` times. `most` counts down, and becomes 0
+/// at another character.
 fn strip_start<'a>(text: &'a str, character: char, most: &mut usize) -> &'a str {
     let mut rest = text;
     while *most > 0 && !rest.is_empty() {
@@ -332,7 +336,7 @@ fn strip_start<'a>(text: &'a str, character: char, most: &mut usize) -> &'a str 
     rest
 }
 
-/// The blanks that WordPiece's decoder removes before punctuation and contractions.
+/// Removes the blanks that WordPiece's decoder removes before punctuation and contractions.
 fn clean(word: &str) -> String {
     const PAIRS: [(&str, &str); 11] = [
         (" .", "."),
@@ -351,11 +355,11 @@ fn clean(word: &str) -> String {
 }
 
 impl Tokenizer {
-    /// Decodes `ids`, without special tokens. Bytes that are no character become U+FFFD, and ids
+    /// Decodes `ids`, without special tokens. Bytes that are not valid UTF-8 become U+FFFD, and ids
     /// without a token have no text.
     ///
     /// # Errors
-    /// The decoder of the tokenizer fails.
+    /// Fails if the decoder of the tokenizer fails.
     pub fn decode(&self, ids: &[u32]) -> Result<String, Error> {
         let mut decoder = (*self.decoder).clone();
         let tokens = ids.iter().filter_map(|&id| self.text_token(id));
@@ -364,7 +368,7 @@ impl Tokenizer {
         Ok(text)
     }
 
-    /// The name of a token that is part of a text.
+    /// The name of token `id`. None if the id has no token or a special one.
     pub(super) fn text_token(&self, id: u32) -> Option<String> {
         let name = self.inner.id_to_token(id)?;
         (!self.inner.get_added_vocabulary().is_special_token(&name)).then_some(name)

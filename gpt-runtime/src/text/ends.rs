@@ -1,7 +1,7 @@
 //! The tokens that end a text or a turn.
 
-/// Names that only such tokens have, in all families. Some files mark them as control tokens, some
-/// as plain text.
+/// Names that only tokens at the end of a text, a turn or a message have, in all families. Some
+/// files mark them as control tokens, some as plain text.
 const ENDS: [&str; 18] = [
     "<|endoftext|>",
     "<|end_of_text|>",
@@ -23,13 +23,14 @@ const ENDS: [&str; 18] = [
     "<｜end▁of▁sentence｜>",
 ];
 
-/// Names that end a text if the token is a control token. Other vocabularies have them as HTML.
+/// Names that end a text if the token is a control token. In other vocabularies they are HTML tags.
 const ENDS_OF_TEXT: [&str; 2] = ["</s>", "<eos>"];
 
-/// In OpenAI's Harmony format `<|end|>` ends a message, after which the model continues.
+/// The names of both tokens that end a turn in OpenAI's Harmony format. There `<|end|>` ends a
+/// message, after which the model continues.
 const HARMONY: [&str; 2] = ["<|return|>", "<|call|>"];
 
-/// Whether the name alone says that a token ends a text.
+/// Whether tokens with this name are known to end a text, a turn or a message.
 pub fn is_known(name: &str) -> bool {
     ENDS.contains(&name) || ENDS_OF_TEXT.contains(&name)
 }

@@ -1,4 +1,4 @@
-//! Trains tokenizers: one token a character, or byte pair encoding (Sennrich et al. 2016).
+//! Trains tokenizers: one token for each character, or byte pair encoding (Sennrich et al. 2016).
 
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -26,7 +26,7 @@ impl Tokenizer {
     /// One token for each character in `text`, ordered by code point.
     ///
     /// # Errors
-    /// A text without characters.
+    /// Fails if the text is empty.
     pub fn characters(text: &str) -> Result<Tokenizer, Error> {
         let characters = characters(text);
         if characters.is_empty() {
@@ -52,11 +52,11 @@ impl Tokenizer {
     /// pair occurs twice. It encodes any text.
     ///
     /// # Errors
-    /// A size below 256.
+    /// Fails if `size` is below 256.
     pub fn byte_pairs(text: &str, size: usize) -> Result<Tokenizer, Error> {
         if size < BYTES {
             return Err(Error::Input(format!(
-                "a byte pair encoding of {size} tokens was requested; its {BYTES} bytes are tokens already"
+                "a byte pair encoding of {size} tokens was requested; it has to have at least {BYTES}, one for each byte"
             )));
         }
         let failed = |error: tokenizers::Error| {

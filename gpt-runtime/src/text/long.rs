@@ -5,8 +5,8 @@
 //!
 //! A cut must not change the tokens. Whether one does depends on the tokenizer: words may begin
 //! with a blank, line breaks may be one token, and some tokenizers put a blank before each text. So
-//! every cut is tried: the text around it must have the same tokens with it and without it. A text
-//! that has no such place is encoded as a whole.
+//! every cut is tried: the text around it must have the same tokens with the cut and without. A
+//! text without a place for a cut is encoded as a whole.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -14,22 +14,22 @@ use std::sync::{Mutex, PoisonError};
 use super::Tokenizer;
 use crate::{Error, threads};
 
-/// Bytes of a part at least.
+/// The fewest bytes of a part, except the last.
 const PART: usize = 256 << 10;
 
-/// Bytes of the text around a cut, before and after it, that are encoded to try it.
+/// Bytes before a cut, and bytes after it, that are encoded to try the cut.
 const AROUND: usize = 200;
 
-/// Cuts that are tried for each part.
+/// Cuts that are tried in a row. If none of them works, the search goes on one part length later.
 const TRIES: usize = 64;
 
 impl Tokenizer {
     /// Encodes a long text without adding tokens, on all processors. Calls `sink` with the tokens
-    /// of each part, in order, and the number of bytes of `text` up to its end. Together they are
-    /// the tokens of [`encode`](Self::encode).
+    /// of each part, in order, and the number of bytes of `text` up to the end of the part. The
+    /// tokens of all parts together are those of [`encode`](Self::encode).
     ///
     /// # Errors
-    /// A character without a token. `sink` may have received parts before it.
+    /// Fails if a character has no token. `sink` may have received the parts before it.
     pub fn encode_long(
         &self,
         text: &str,
@@ -39,7 +39,8 @@ impl Tokenizer {
         let mut done = 0;
         let mut cuts = self.cuts(text, PART).peekable();
         while cuts.peek().is_some() {
-            // Parts of a round wait for each other, so that tokens of few parts are in memory.
+            // A round encodes a few parts and waits for all of them, so that only their tokens are
+            // in memory.
             let mut parts = Vec::new();
             for end in cuts.by_ref().take(4 * threads) {
                 parts.push(&text[done..end]);
@@ -76,7 +77,7 @@ impl Tokenizer {
         encoded.into_iter().map(|(_, ids)| ids).collect()
     }
 
-    /// The ends of the parts of a text, of at least `length` bytes each but the last one.
+    /// The ends of the parts of a text, which have at least `length` bytes each, except the last.
     fn cuts<'a>(&'a self, text: &'a str, length: usize) -> impl Iterator<Item = usize> + 'a {
         let mut start = 0;
         std::iter::from_fn(move || {
@@ -114,7 +115,7 @@ impl Tokenizer {
     }
 }
 
-/// Places where a text may be cut, from byte `from` on: the beginnings of lines, and blanks.
+/// Places at or after byte `from` where a text may be cut: the beginnings of lines, and blanks.
 fn places(text: &str, from: usize) -> impl Iterator<Item = usize> + '_ {
     let from = text.ceil_char_boundary(from);
     let bytes = text[from..].bytes().enumerate();

@@ -1,10 +1,10 @@
 //! Encodes text as tokens and decodes tokens.
 //!
-//! The `tokenizers` crate encodes. `source` builds its input from the files of a model, `coverage`
-//! finds characters that it would drop, and `long` cuts long texts, so that all processors encode
-//! them. `decode` turns tokens into text one by one; `stream` does so for a generation. `bytes`
-//! has the bytes of a single token, `ends` the tokens that end a text. `chat` renders conversations
-//! as prompts, `learn` trains tokenizers, `save` and `to_gguf` write them.
+//! The `tokenizers` crate encodes. `source` builds that crate's input from the files of a model,
+//! `coverage` finds characters that the crate would drop, and `long` cuts long texts, so that all
+//! processors encode them. `decode` turns tokens into text one by one; `stream` does so for a
+//! generation. `bytes` has the bytes of a single token, `ends` the tokens that end a text. `chat`
+//! renders conversations as prompts, `learn` trains tokenizers, `save` and `to_gguf` write them.
 
 mod bytes;
 mod chat;
@@ -38,31 +38,33 @@ pub struct Tokenizer {
     prefix: Arc<[u32]>,
     /// Whether [`inner`](Self::inner) itself adds the tokens that a text begins with.
     adds: bool,
-    /// Whether it has no token for some characters.
+    /// Whether `inner` may drop characters, for lack of a token.
     drops: bool,
     stop_ids: Arc<[u32]>,
     /// The special tokens by transformers' names: `bos_token`, `eos_token`, ..
     special: Arc<[(String, String)]>,
     chat: Option<Arc<chat::Template>>,
-    /// The tokenizer for messages whose text looks like control tokens, once it was needed.
+    /// The tokenizer for messages whose text looks like control tokens, made when it is first
+    /// needed.
     marked: Arc<chat::Cache>,
 }
 
 impl Tokenizer {
     /// Reads a `tokenizer.json`, one file of a `vocab.bpe` + `encoder.json` (or `merges.txt` +
-    /// `vocab.json`) pair, the vocabulary of a GGUF, or the first of these in a folder.
+    /// `vocab.json`) pair, the vocabulary of a GGUF, or a folder with a `tokenizer.json` or such a
+    /// pair.
     ///
     /// # Errors
-    /// A file that cannot be read or is not a tokenizer; a folder without one.
+    /// Fails if a file cannot be read or is not a tokenizer, or if the folder has none.
     pub fn from_path(path: &Path) -> Result<Tokenizer, Error> {
         source::from_path(path)
     }
 
     /// The tokenizer in the GGUF of the weights at `path`, or in the same folder. None if there is
-    /// none. `gguf` is the metadata of the weights, if they were read already.
+    /// none. `gguf` is the metadata of the weights, if it was read already.
     ///
     /// # Errors
-    /// A file that exists cannot be read or is not a tokenizer.
+    /// Fails if a file exists but cannot be read or is not a tokenizer.
     pub fn beside(path: &Path, gguf: Option<&Gguf>) -> Result<Option<Tokenizer>, Error> {
         if let Some(gguf) = gguf {
             return Tokenizer::within(gguf);
@@ -79,7 +81,7 @@ impl Tokenizer {
     /// The tokenizer in a GGUF, if it has one.
     ///
     /// # Errors
-    /// The kind of tokenizer is not supported, or its data are damaged.
+    /// Fails if the kind of tokenizer is not supported, or if its data are damaged.
     pub fn within(gguf: &Gguf) -> Result<Option<Tokenizer>, Error> {
         // Models without a tokenizer: llama.cpp writes `none`, other tools `no_vocab`.
         let model = gguf.text("tokenizer.ggml.model");
@@ -117,11 +119,11 @@ impl Tokenizer {
         })
     }
 
-    /// Checks that the ids of the vocabulary are below `vocab`, the rows of the model's embedding.
-    /// Added tokens may have greater ones.
+    /// Checks that the ids of the vocabulary are below `vocab`, the number of rows of the model's
+    /// embedding. Added tokens may have greater ids.
     ///
     /// # Errors
-    /// An id is `vocab` or more.
+    /// Fails if an id is `vocab` or greater.
     pub fn check_vocab(&self, vocab: u32) -> Result<(), Error> {
         // Tokens that were added to the vocabulary may have no row: a text model of Gemma 3 has
         // none for images.
@@ -140,7 +142,7 @@ impl Tokenizer {
         self.inner.get_vocab_size(true)
     }
 
-    /// The tokens that a text begins with: BOS, if the model wants one.
+    /// The tokens that a text begins with, such as BOS, if the model expects any.
     pub fn prefix(&self) -> &[u32] {
         &self.prefix
     }
@@ -149,7 +151,7 @@ impl Tokenizer {
     /// prompt has them already, they are not added again.
     ///
     /// # Errors
-    /// An empty prompt, or a character without a token.
+    /// Fails if the prompt is empty and no tokens are added to it, or if a character has no token.
     pub fn encode_prompt(&self, text: &str) -> Result<Vec<u32>, Error> {
         let mut ids = self.run(&self.inner, text, self.adds)?;
         self.begin(&mut ids);
@@ -181,12 +183,12 @@ impl Tokenizer {
     /// Encodes a text without adding tokens.
     ///
     /// # Errors
-    /// A character without a token.
+    /// Fails if a character has no token.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, Error> {
         self.run(&self.inner, text, false)
     }
 
-    /// Encodes with `inner`, the tokenizer of this one or a variant of it.
+    /// Encodes with `inner`, which is `self.inner` or a variant of it.
     fn run(
         &self,
         inner: &tokenizers::Tokenizer,
@@ -235,14 +237,14 @@ impl Tokenizer {
     /// tokens.
     ///
     /// # Errors
-    /// A model without a chat template, a template that cannot be read, or a conversation that it
-    /// rejects.
+    /// Fails if the model has no chat template, or if the template cannot be read or rejects the
+    /// conversation.
     pub fn apply_chat_template(&self, messages: &[Message]) -> Result<String, Error> {
         self.template()?.render(messages)
     }
 }
 
-/// The tokens that a tokenizer puts before and behind each text.
+/// The tokens that a tokenizer puts before and after each text.
 fn affixes(inner: &tokenizers::Tokenizer) -> (Vec<u32>, Vec<u32>) {
     let encode = |special: bool| {
         let encoding = inner.encode_fast("a", special);

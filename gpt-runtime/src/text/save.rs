@@ -1,4 +1,4 @@
-//! Writes a tokenizer with what the files beside it say.
+//! Writes a tokenizer and the settings that belong in the files beside it.
 
 use std::path::Path;
 
@@ -13,11 +13,11 @@ const GENERATION: &str = "generation_config.json";
 impl Tokenizer {
     /// Writes a `tokenizer.json` at `path`. Beside it, special tokens, whether a text begins with
     /// BOS, and chat templates are written to `tokenizer_config.json`, and the tokens that end a
-    /// text to `generation_config.json`, as transformers has them. Chat templates in other files
-    /// there are removed. Each file is replaced atomically.
+    /// text to `generation_config.json`, as transformers stores them. A `chat_template.jinja` and a
+    /// `chat_template.json` beside it are removed. Each file is replaced atomically.
     ///
     /// # Errors
-    /// A file cannot be written or removed.
+    /// Fails if a file cannot be written or removed.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
         for name in ["chat_template.jinja", "chat_template.json"] {
             files::remove(&path.with_file_name(name))?;
@@ -28,7 +28,7 @@ impl Tokenizer {
         files::write(path, &self.json(true)?)
     }
 
-    /// The contents of the `generation_config.json` at `path`, which may have other settings.
+    /// The new contents of the `generation_config.json` at `path`. Its other settings are kept.
     fn ends(&self, path: &Path) -> Json {
         let old = std::fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok());
         let mut json = old.filter(Json::is_object).unwrap_or_else(|| json!({}));
@@ -47,7 +47,7 @@ impl Tokenizer {
     }
 
     /// The special tokens, and whether a text begins with BOS if the post-processor of the
-    /// `tokenizer.json` does not say it.
+    /// `tokenizer.json` does not say so.
     pub(super) fn special_tokens(&self) -> Json {
         let mut config = json!({});
         for (name, token) in &*self.special {
@@ -70,7 +70,7 @@ impl Tokenizer {
                     .collect(),
             };
         }
-        // Without a class transformers does not know how to read the file.
+        // Without a class, transformers cannot read the file.
         if config.as_object().is_some_and(|config| !config.is_empty()) {
             config["tokenizer_class"] = "PreTrainedTokenizerFast".into();
         }
@@ -78,7 +78,7 @@ impl Tokenizer {
     }
 }
 
-/// Writes an object, or removes the file if it is empty.
+/// Writes an object, or removes the file if the object is empty.
 fn write(path: &Path, json: Json) -> Result<(), Error> {
     match json.as_object().is_some_and(serde_json::Map::is_empty) {
         true => files::remove(path),

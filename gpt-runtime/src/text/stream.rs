@@ -1,7 +1,7 @@
 //! Decodes generated tokens as they arrive.
 //!
-//! A token may end within a character, and a text within a stop string. Incomplete characters and
-//! possible stop strings are held back, so streamed text is final.
+//! A token may end within a character, and the text so far may end within a stop string. Incomplete
+//! characters and possible stop strings are held back, so streamed text is final.
 
 use super::Tokenizer;
 use super::decode::Decoder;
@@ -32,7 +32,7 @@ impl TextStream {
     /// Returns the text that was held back, with U+FFFD for incomplete characters, and ends the
     /// text.
     pub fn flush(&mut self) -> String {
-        // Only a decoder that no language model has can fail, for tokens that it does not know.
+        // Only decoders that no language model has can fail, for tokens that they do not know.
         self.decoder.finish().unwrap_or_default()
     }
 }

@@ -1,13 +1,13 @@
 //! Writes a tokenizer as the metadata of a GGUF.
 //!
 //! A file has the tokenizer twice. For other programs it has a list of tokens with what llama.cpp
-//! needs to know of them (`tokenizer.ggml.*`). For this one it has the complete `tokenizer.json`
-//! and what the files beside it said, so that nothing is lost.
+//! needs to know of them (`tokenizer.ggml.*`). For this program it has the complete
+//! `tokenizer.json` and what the files beside that said, so that nothing is lost.
 //!
 //! A GGUF has no pre-tokenizer but only its name, which [`source::name_of_pre_tokenizer`] finds by
-//! comparing words. It has no ranked merges of a SentencePiece vocabulary but scores; they follow
-//! from the merges, if the merges are all that scores can mean. A tokenizer that none of
-//! llama.cpp's kinds has is kept for this program only, and a note says so.
+//! comparing words. For a SentencePiece vocabulary it has scores and no ranked merges. The scores
+//! are derived from the merges, if the merges are exactly those that scores can express. A
+//! tokenizer that is none of llama.cpp's kinds is kept for this program only, and a note says so.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -23,7 +23,7 @@ use crate::weights::Value;
 pub struct Metadata {
     /// Keys and values.
     pub values: Vec<(String, Value)>,
-    /// A sentence about the parts that llama.cpp cannot take from them.
+    /// A sentence about what llama.cpp cannot use of them, if anything.
     pub note: Option<String>,
 }
 
@@ -35,13 +35,13 @@ enum Kind {
     Pieces { scores: Vec<f64>, prefix: bool },
     /// `gemma4`: byte pairs of characters, and bytes.
     RawPairs { merges: Vec<String> },
-    /// `rwkv`: the longest token, which is one of the characters.
+    /// `rwkv`: the longest token, which here is always a single character.
     Characters,
     /// `bert`: WordPiece.
     Words,
 }
 
-/// The kind of a token (`tokenizer.ggml.token_type`).
+/// The kinds of tokens (`tokenizer.ggml.token_type`).
 const NORMAL: i64 = 1;
 const UNKNOWN: i64 = 2;
 const CONTROL: i64 = 3;
@@ -53,7 +53,7 @@ impl Tokenizer {
     /// The metadata of a GGUF of a model with `vocab` rows.
     ///
     /// # Errors
-    /// The tokenizer cannot be written.
+    /// Fails if the tokenizer cannot be written.
     pub(crate) fn gguf(&self, vocab: u32) -> Result<Metadata, Error> {
         let json = self.json(false)?;
         let parsed: Json = serde_json::from_str(&json).expect("it was written just now");
@@ -63,7 +63,7 @@ impl Tokenizer {
                 let lacks = self.bytes_without_token();
                 if matches!(kind, Kind::Pieces { .. }) && lacks > 0 {
                     metadata.note = Some(format!(
-                        "llama.cpp ends with an error at a character that it has no token for, as the vocabulary lacks tokens for {lacks} of the 256 bytes"
+                        "llama.cpp will stop with an error at a character without a token, because the vocabulary lacks tokens for {lacks} of the 256 bytes"
                     ));
                 }
                 self.list(&kind, vocab, &mut metadata);
@@ -71,7 +71,7 @@ impl Tokenizer {
             Err(reason) => {
                 metadata.set("ggml.model", Value::Text("none".to_owned()));
                 metadata.note = Some(format!(
-                    "llama.cpp will open the file without its tokenizer, as it has none of this kind: {reason}"
+                    "llama.cpp will open the file without its tokenizer, because it supports none of this kind: {reason}"
                 ));
             }
         }
@@ -90,7 +90,7 @@ impl Tokenizer {
                 let plain =
                     bpe.continuing_subword_prefix.is_none() && bpe.end_of_word_suffix.is_none();
                 if !plain {
-                    return Err("its tokens have a mark at the end of a word".to_owned());
+                    return Err("its tokens have a mark inside or at the end of a word".to_owned());
                 }
                 let joined = || merges.iter().map(|pair| pair.join(" ")).collect();
                 if bpe.byte_fallback {
@@ -115,7 +115,8 @@ impl Tokenizer {
         }
     }
 
-    /// Scores that give the same `merges`, if there are any, and whether a blank precedes a text.
+    /// Scores that express exactly `merges`, and whether a blank precedes a text. None if there are
+    /// no such scores.
     fn pieces(&self, merges: &[[String; 2]]) -> Result<Option<(Vec<f64>, bool)>, String> {
         let text = |text: &str| source::words(&self.inner, text).concat();
         let prefix = match text("a  b").as_str() {
@@ -165,7 +166,7 @@ impl Tokenizer {
                 Some(name) => (self.spelled(kind, name), self.kind_of(kind, id, name, unknown)),
                 None => (format!("[PAD{id}]"), UNUSED),
             };
-            // llama.cpp refuses a list with a token twice.
+            // llama.cpp refuses a list that has a token twice.
             if !seen.insert(text.clone()) {
                 (text, of) = (format!("[UNUSED{id}]"), UNUSED);
                 seen.insert(text.clone());
@@ -201,7 +202,7 @@ impl Tokenizer {
         self.add_ends(kind, vocab, metadata);
     }
 
-    /// A token as a list of llama.cpp spells it.
+    /// The spelling of a token in llama.cpp's list.
     fn spelled(&self, kind: &Kind, name: &str) -> String {
         let added = self.inner.get_added_vocabulary();
         let is_added = added.get_vocab().contains_key(name);
@@ -212,7 +213,7 @@ impl Tokenizer {
                 Some(rest) => rest.to_owned(),
                 None => format!("▁{name}"),
             },
-            // They are found in the text as it is.
+            // These tokens are found in the text as it is, with its blanks.
             Kind::Pieces { .. } | Kind::RawPairs { .. }
                 if is_added && !added.is_special_token(name) =>
             {
@@ -238,7 +239,8 @@ impl Tokenizer {
         }
     }
 
-    /// The token that a model names by one of transformers' names, or the encoding by itself.
+    /// The special token that transformers calls `name`: the one that the files of the model name,
+    /// or the unknown token of the encoding.
     fn special_id(&self, name: &str) -> Option<u32> {
         let named = self.special.iter().find(|(key, _)| key == name);
         let named = named.and_then(|(_, token)| self.inner.token_to_id(token));
@@ -260,8 +262,9 @@ impl Tokenizer {
         let eos = self.special_id("eos_token").or(last_id.filter(|_| !separates));
         let eos = eos.or_else(|| self.stop_ids.first().copied());
         let unknown = self.special_id("unk_token");
-        // Without these keys llama.cpp takes ids that its models have, of any token. One that no
-        // text has does no harm: the byte FF, the unknown token, a row without a token.
+        // Without these keys llama.cpp uses default ids, which here may be those of any token. A
+        // token that no text has does no harm: the byte FF, the unknown token, or a row without a
+        // token.
         let row = (0..vocab).rev().find(|id| self.inner.id_to_token(*id).is_none());
         let harmless = match kind {
             Kind::Bytes { .. } => self.inner.token_to_id("ÿ").or(row),
@@ -273,7 +276,7 @@ impl Tokenizer {
             _ => self.special_id("bos_token"),
         };
         let others = || self.stop_ids.iter().copied().filter(|id| Some(*id) != eos);
-        // llama.cpp knows most ends by their names.
+        // llama.cpp knows most tokens that end a turn by their names.
         let named =
             |id: &u32| self.inner.id_to_token(*id).is_some_and(|name| ends::is_known(&name));
         let mut unnamed = others().filter(|id| !named(id));
@@ -298,7 +301,7 @@ impl Tokenizer {
         metadata.set("ggml.add_sep_token", Value::Bool(separates && !last.is_empty()));
     }
 
-    /// The tokens that are put before and behind each text.
+    /// The tokens that are put before and after each text.
     fn around(&self) -> (&[u32], Vec<u32>) {
         if !self.adds {
             return (&self.prefix, Vec::new());
@@ -347,8 +350,8 @@ fn merges(model: &Json) -> Vec<[String; 2]> {
     pairs.filter_map(|pair| serde_json::from_value(pair.clone()).ok()).collect()
 }
 
-/// A score for each of `pieces`, by which the pairs of `merges` are in their order. Pairs of
-/// several tokens that alternate are those of tokens with the same score.
+/// A score for each of `pieces` that puts the pairs in the order of `merges`. If the pairs that
+/// form one token alternate with those that form another, both tokens get the same score.
 fn scores(pieces: &[String], merges: &[[String; 2]]) -> Vec<f64> {
     let mut last: BTreeMap<String, usize> = BTreeMap::new();
     for (rank, pair) in merges.iter().enumerate() {
@@ -364,6 +367,6 @@ fn scores(pieces: &[String], merges: &[[String; 2]]) -> Vec<f64> {
         end = end.max(last[&token]);
         score.entry(token).or_insert(group);
     }
-    // Tokens that no pair forms are below all others.
+    // Tokens that no pair forms have a lower score than all others.
     pieces.iter().map(|piece| score.get(piece).copied().unwrap_or(group - 1.0)).collect()
 }

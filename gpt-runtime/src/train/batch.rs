@@ -4,6 +4,7 @@ use gpt_plan::Plan;
 
 use crate::Error;
 use crate::engine::Sequences;
+use crate::error::counted;
 
 /// Sequences of one length, with a target for each token.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,7 +18,7 @@ impl Batch {
     /// A batch of `inputs` and `targets`, both `[sequences, tokens]`.
     ///
     /// # Errors
-    /// The lists do not have that shape.
+    /// Fails if the lists do not have that shape.
     pub fn new(inputs: Vec<u32>, targets: Vec<u32>, tokens: usize) -> Result<Batch, Error> {
         let whole = tokens > 0 && !inputs.is_empty() && inputs.len().is_multiple_of(tokens);
         if !whole || inputs.len() != targets.len() {
@@ -30,14 +31,15 @@ impl Batch {
         Ok(Batch { inputs, targets, tokens })
     }
 
-    /// Texts of one length, `[sequences, tokens + 1]`: the target of each token is the next one.
+    /// A batch of `texts` of one length, `[sequences, tokens + 1]`: the target of each token is the
+    /// next one.
     ///
     /// # Errors
-    /// The list does not have that shape.
+    /// Fails if the list does not have that shape.
     pub fn next_tokens(texts: &[u32], tokens: usize) -> Result<Batch, Error> {
         if tokens == 0 || texts.is_empty() || !texts.len().is_multiple_of(tokens + 1) {
             return Err(Error::Input(format!(
-                "{} tokens do not divide into sequences of {tokens} tokens and a successor",
+                "{} tokens do not divide into sequences of {tokens} tokens plus one more token each",
                 texts.len()
             )));
         }
@@ -76,9 +78,9 @@ impl Batch {
     pub(super) fn check(&self, plan: &Plan, longest: u32) -> Result<(), Error> {
         if self.inputs.is_empty() || self.tokens > longest as usize {
             return Err(Error::Input(format!(
-                "a batch of {} sequences of {} tokens cannot be learned; the trainer takes sequences of 1 to {longest} tokens",
-                self.sequences(),
-                self.tokens
+                "a batch of {} of {} cannot be learned; the trainer takes sequences of 1 to {longest} tokens",
+                counted(self.sequences(), "sequence"),
+                counted(self.tokens, "token")
             )));
         }
         let vocab = plan.spec.vocab;

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Batch;
+use crate::error::counted;
 use crate::weights::{Mapped, mix};
 use crate::{Error, files};
 
@@ -53,7 +54,7 @@ impl Tokens {
     /// Maps a file of tokens without a header.
     ///
     /// # Errors
-    /// The file cannot be read, or its size is not a whole number of tokens.
+    /// Fails if the file cannot be read, or if its size is not a whole number of tokens.
     pub fn open(path: impl AsRef<Path>, width: Width) -> Result<Tokens, Error> {
         let path = path.as_ref();
         let mapped = Mapped::open(path)?;
@@ -74,11 +75,11 @@ impl Tokens {
     /// Writes the tokens to a file that [`open`](Self::open) maps. The file is replaced atomically.
     ///
     /// # Errors
-    /// A token does not fit `width`, or the file cannot be written.
+    /// Fails if a token does not fit in `width`, or if the file cannot be written.
     pub fn save(&self, path: impl AsRef<Path>, width: Width) -> Result<(), Error> {
         let path = path.as_ref();
         let mut tokens = Vec::new();
-        let mut great = None;
+        let mut too_large = None;
         let written = files::replace(path, |new| {
             let mut out = BufWriter::new(File::create(new)?);
             for part in self.parts() {
@@ -89,7 +90,7 @@ impl Tokens {
                         (Width::U16, Ok(token)) => out.write_all(&token.to_le_bytes())?,
                         (Width::U32, _) => out.write_all(&token.to_le_bytes())?,
                         (Width::U16, Err(error)) => {
-                            great = Some(token);
+                            too_large = Some(token);
                             return Err(io::Error::other(error));
                         }
                     }
@@ -97,9 +98,9 @@ impl Tokens {
             }
             out.flush()
         });
-        match great {
+        match too_large {
             Some(token) => Err(Error::Input(format!(
-                "token {token} does not fit into the two bytes of a file"
+                "token {token} does not fit in two bytes; save the tokens with `Width::U32`"
             ))),
             None => written,
         }
@@ -118,7 +119,7 @@ impl Tokens {
     /// The first `at` tokens, and the rest.
     ///
     /// # Panics
-    /// There are fewer than `at` tokens.
+    /// Panics if there are fewer than `at` tokens.
     pub fn split_at(&self, at: usize) -> (Tokens, Tokens) {
         assert!(at <= self.len(), "{at} of {} tokens", self.len());
         let middle = self.range.start + at;
@@ -129,7 +130,7 @@ impl Tokens {
     /// Appends the tokens of `range` to `out`.
     ///
     /// # Panics
-    /// `range` ends after the last token.
+    /// Panics if `range` ends after the last token.
     pub fn copy(&self, range: Range<usize>, out: &mut Vec<u32>) {
         assert!(range.end <= self.len(), "{range:?} of {} tokens", self.len());
         let range = self.range.start + range.start..self.range.start + range.end;
@@ -149,11 +150,12 @@ impl Tokens {
         }
     }
 
-    /// Batches of consecutive windows that cover all tokens, `sequences` windows of `tokens` tokens
-    /// each. The last window may be shorter. Every token except the first is a target once.
+    /// Returns batches of consecutive windows that cover all tokens, `sequences` windows of
+    /// `tokens` tokens each. The last of these batches may have fewer windows. If tokens remain, a
+    /// last batch has one shorter window. Every token except the first is a target once.
     ///
     /// # Panics
-    /// If `sequences` or `tokens` is 0.
+    /// Panics if `sequences` or `tokens` is 0.
     pub fn windows(&self, sequences: usize, tokens: usize) -> impl Iterator<Item = Batch> {
         let targets = self.len().saturating_sub(1);
         let (whole, rest) = (targets / tokens, targets % tokens);
@@ -172,7 +174,8 @@ impl Tokens {
         })
     }
 
-    /// Ranges of a few thousand tokens that cover all of them, to read them without a copy of all.
+    /// Ranges of a few thousand tokens that cover all tokens, so that they can be read without a
+    /// copy of all.
     fn parts(&self) -> impl Iterator<Item = Range<usize>> {
         const LENGTH: usize = 4096;
         let len = self.len();
@@ -206,9 +209,9 @@ pub struct RandomWindows {
     sequences: usize,
     tokens: usize,
     seed: u64,
-    /// Possible offsets of the first window of an epoch.
+    /// Number of possible offsets of the first window of an epoch.
     offsets: u64,
-    /// Windows of an epoch.
+    /// Number of windows in an epoch.
     windows: u64,
 }
 
@@ -216,7 +219,7 @@ impl RandomWindows {
     /// Batches of `sequences` windows of `tokens` tokens.
     ///
     /// # Errors
-    /// `sequences` or `tokens` is 0, or `data` is too short for a single window.
+    /// Fails if `sequences` or `tokens` is 0, or if `data` is too short for a single window.
     pub fn new(
         data: Tokens,
         sequences: usize,
@@ -230,8 +233,8 @@ impl RandomWindows {
         }
         if data.len() <= tokens {
             return Err(Error::Input(format!(
-                "{} tokens are too few for a window of {tokens} tokens and the token that follows it",
-                data.len()
+                "a text of {} is too short for a window of {tokens} tokens and the token that follows it",
+                counted(data.len(), "token")
             )));
         }
         // The last possible window has the last token as its last target.
@@ -252,7 +255,7 @@ impl RandomWindows {
         self.batch_after(number.wrapping_mul(self.sequences as u64))
     }
 
-    /// Windows of an epoch.
+    /// Number of windows in an epoch.
     pub fn windows(&self) -> u64 {
         self.windows
     }
@@ -321,7 +324,7 @@ mod tests {
         assert!(RandomWindows::new(data.split_at(9).0, 1, 9, 1).is_err());
     }
 
-    /// Batches of other sizes, one after the other, have the same windows.
+    /// Batches of different sizes, one after the other, have the same windows.
     #[test]
     fn windows_go_on_where_others_ended() {
         let data = Tokens::from((0..1000).collect::<Vec<u32>>());

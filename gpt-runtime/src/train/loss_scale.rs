@@ -41,7 +41,8 @@ impl LossScale {
         self.skipped
     }
 
-    /// Whether it is a scale that a run can reach; a checkpoint with another one is damaged.
+    /// Whether the scale is finite and at least the smallest scale; otherwise its checkpoint is
+    /// damaged.
     pub fn is_valid(&self) -> bool {
         self.value.is_finite() && self.value >= LEAST
     }
@@ -59,7 +60,7 @@ impl LossScale {
     }
 
     /// Records a gradient that is not finite: halves the scale. Returns false and changes nothing
-    /// if the scale is already the least.
+    /// if the scale cannot be halved.
     pub fn skip(&mut self) -> bool {
         let halved = 0.5 * self.value;
         if halved < LEAST {

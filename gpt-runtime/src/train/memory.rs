@@ -4,6 +4,7 @@ use gpt_plan::{Plan, TrainBytes, TrainShape};
 
 use crate::Error;
 use crate::device::{Device, EngineRef};
+use crate::error::counted;
 
 /// Bytes of main memory that are available now. Only Linux reports them; none on other systems.
 pub fn available() -> Option<u64> {
@@ -40,10 +41,10 @@ fn fits(bytes: TrainBytes, available: u64, plan: &Plan, shape: &TrainShape) -> R
         "take fewer or shorter sequences at once, or recompute blocks"
     };
     let message = format!(
-        "training {} on {} sequences of {} tokens at once takes {:.2} GiB ({:.2} of them for activations), and {:.2} GiB are free on this machine; {way_out}",
+        "training {} on {} of {} at once takes {:.2} GiB ({:.2} of them for activations), and {:.2} GiB are free on this machine; {way_out}",
         plan.name,
-        shape.batch,
-        shape.tokens,
+        counted(shape.batch as usize, "sequence"),
+        counted(shape.tokens as usize, "token"),
         gib(bytes.total()),
         gib(bytes.activations),
         gib(available)

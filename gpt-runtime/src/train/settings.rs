@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::engine::Precision;
+use crate::error::counted;
 
 /// AdamW (Loshchilov and Hutter 2019). The defaults are GPT-3's (Brown et al. 2020, appendix B);
 /// the learning rate is PyTorch's, which suits small models. Fields may be added: build it by
@@ -15,8 +16,8 @@ pub struct AdamW {
     pub lr: f32,
     /// The decay of the running mean of the gradient.
     pub beta1: f32,
-    /// The decay of the running mean of its square. PyTorch's default, 0.999, averages over a
-    /// thousand steps, which is long for a short run.
+    /// The decay of the running mean of the gradient's square. PyTorch's default, 0.999, averages
+    /// over a thousand steps, which is long for a short run.
     pub beta2: f32,
     /// Added to the denominator of a step, which keeps it finite when gradients vanish.
     pub eps: f32,
@@ -39,7 +40,7 @@ impl Default for AdamW {
 pub struct Schedule {
     /// Steps of the linear rise.
     pub warmup: u64,
-    /// The fall after it.
+    /// The fall after the rise.
     pub decay: Decay,
 }
 
@@ -50,7 +51,7 @@ pub enum Decay {
     /// No fall.
     #[default]
     None,
-    /// Linearly.
+    /// A linear fall.
     Linear {
         /// The step at which the fall ends, counted from 0.
         until: u64,
@@ -106,7 +107,7 @@ pub struct TrainerSettings {
     /// accumulated. The value determines the memory of a pass. It affects the result only by
     /// rounding and, if there is dropout, by the masks, which are drawn for each pass.
     pub batch: u32,
-    /// Longest sequence; the model's context by default.
+    /// Tokens of the longest sequence; the model's context by default.
     pub tokens: Option<u32>,
     /// The precision of matrix products.
     pub precision: Precision,
@@ -195,7 +196,7 @@ impl TrainerSettings {
             ),
         ];
         if let Some((what, value, _, range)) = wrong.into_iter().find(|(_, _, right, _)| !right) {
-            return Err(Error::Input(format!("the {what} is {value}; it should be {range}")));
+            return Err(Error::Input(format!("the {what} is {value}; it has to be {range}")));
         }
         if self.dropout.is_some_and(|dropout| dropout > 0.0) && spec.dropout == 0.0 {
             return Err(Error::Input(
@@ -206,8 +207,9 @@ impl TrainerSettings {
         let tokens = self.tokens.unwrap_or(context);
         if self.batch == 0 || tokens == 0 || tokens > context {
             return Err(Error::Input(format!(
-                "batches of {} sequences of {tokens} tokens were requested; a batch has at least 1 sequence, of 1 to {context} tokens",
-                self.batch
+                "batches of {} of {} were requested; a batch has at least 1 sequence, of 1 to {context} tokens",
+                counted(self.batch as usize, "sequence"),
+                counted(tokens as usize, "token")
             )));
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Named tensors in mapped or embedded files: the part that safetensors and GGUF share.
+//! Named tensors in files that are mapped or in memory: the code that safetensors and GGUF share.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -9,7 +9,7 @@ use memmap2::Mmap;
 use super::stored::FileType;
 use crate::Error;
 
-/// The bytes of a file: memory-mapped, embedded in the program, or read by its caller.
+/// The bytes of a file: memory-mapped, embedded in the program, or read by the caller.
 pub enum Mapped {
     Map(Mmap),
     Embedded(&'static [u8]),
@@ -66,7 +66,7 @@ impl Archive {
     /// Adds the tensors of other files. Messages call them `name`.
     ///
     /// # Errors
-    /// A tensor that is here already.
+    /// Fails if the archive already has one of the tensors.
     pub fn append(&mut self, other: Archive, name: &Path) -> Result<(), Error> {
         let first = self.files.len();
         self.files.extend(other.files);

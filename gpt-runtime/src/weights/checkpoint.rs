@@ -20,7 +20,7 @@ use super::tables::sinusoidal;
 use super::{HostTensor, Weights, config, finite, format, gguf};
 use crate::Error;
 
-/// Weights of a plan in mapped files.
+/// Weights of a plan in files that are mapped or in memory.
 pub struct Checkpoint {
     plan: &'static Plan,
     archive: Archive,
@@ -49,11 +49,11 @@ pub struct StoredSlice {
 
 /// Opens `path`: a GGUF, a safetensors file, the index or one of the parts of a sharded model, or a
 /// folder with one of these. The first bytes of a file tell its type. Matrices keep the file's
-/// format unless `dtype` is given.
+/// format unless `dtype` is given; types that are no [`Format`] are converted to one.
 ///
 /// # Errors
-/// A file that cannot be read, a missing part; one message with all differences between the file
-/// and the plan.
+/// Fails if a file cannot be read, if a part is missing, or if the file and the plan differ; one
+/// message lists all differences.
 pub fn open(path: &Path, plan: &'static Plan, dtype: Option<Format>) -> Result<Checkpoint, Error> {
     let (path, archive, gguf) = container::open(path)?;
     let problems = match &gguf {
@@ -137,12 +137,13 @@ fn fit(
 }
 
 impl Checkpoint {
-    /// The metadata of a GGUF file.
+    /// The metadata of a GGUF file; none for safetensors.
     pub fn gguf(&self) -> Option<&Gguf> {
         self.gguf.as_ref()
     }
 
-    /// Conversions to another format, one sentence for each pair of types.
+    /// Conversions to another format, one sentence for each pair of types. Lossless replacements of
+    /// types that are no [`Format`] are left out.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
@@ -201,8 +202,8 @@ fn is_native(stored: FileType, format: Format) -> bool {
 }
 
 impl Checkpoint {
-    /// The rows of slices in canonical order, in `format`; borrowed if the file stores them like
-    /// this.
+    /// The rows of slices in canonical order, in `format`; borrowed if the file stores them in this
+    /// way.
     fn joined(
         &self,
         tensor: (TensorId, u32),

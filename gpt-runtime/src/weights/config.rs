@@ -22,11 +22,12 @@ use crate::Error;
 type Found = Result<Spec, Vec<String>>;
 
 /// The spec that a file describes: a GGUF, a `config.json`, or safetensors (a file, the index of a
-/// sharded model, or a folder) with a `config.json` beside them. Tensors are not read.
+/// sharded model, or a folder) with a `config.json` beside them. The values of tensors are not
+/// read, except the divisors of rotary frequencies in a GGUF.
 ///
 /// # Errors
-/// The file cannot be read, has no description, or describes a model that no spec can express; one
-/// message lists all problems.
+/// Fails if the file cannot be read, has no description, or describes a model that no spec can
+/// express; one message lists all problems.
 pub fn read_spec(path: &Path) -> Result<Spec, Error> {
     let config = path.join("config.json");
     let path = if config.is_file() { config } else { container::find(path)? };
@@ -54,24 +55,24 @@ pub fn read_spec(path: &Path) -> Result<Spec, Error> {
     described.map_err(|problems| unfit(&path.display().to_string(), &problems))
 }
 
-/// What a GGUF says of its model.
+/// The description of a model in a GGUF.
 pub struct Described {
-    /// The spec that it describes.
+    /// The spec that the GGUF describes.
     pub spec: Spec,
     /// The formats that its matrices have in an engine.
     pub formats: Vec<Format>,
 }
 
-/// As [`read_spec`], for a GGUF that was read into memory. Messages call it `name`.
+/// Like [`read_spec`], for a GGUF that was read into memory. Messages call it `name`.
 ///
 /// # Errors
-/// As [`read_spec`]; or the bytes are one of several parts.
+/// Fails as [`read_spec`] does, or if the GGUF is one of several parts.
 pub fn describe_bytes(name: &str, gguf: &[u8]) -> Result<Described, Error> {
     let (metadata, entries) = gguf::read_table(gguf, name)?;
     let parts = metadata.unsigned("split.count").unwrap_or_default();
     if parts > 1 {
         return Err(Error::weights(format!(
-            "{name} is one of {parts} parts of a GGUF; take a file that has all of it"
+            "{name} is one of {parts} parts of a GGUF; use a file that has all of it"
         )));
     }
     let spec = describe_gguf(&metadata, &Table { bytes: gguf, entries: &entries });
@@ -98,7 +99,7 @@ pub fn read_beside(weights: &Path) -> Result<Option<Json>, Error> {
     }
 }
 
-/// The JSON that the file at `path` has. Its first bytes may be a byte order mark.
+/// Parses `text`, the contents of the file at `path`, as JSON. It may begin with a byte order mark.
 pub fn parse(text: &[u8], path: &Path) -> Result<Json, Error> {
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
     serde_json::from_slice(text).map_err(|error| {
@@ -130,7 +131,7 @@ pub fn check_gguf(gguf: &Gguf, archive: &Archive, spec: &Spec) -> Vec<String> {
     match describe_gguf(gguf, archive) {
         Ok(mut found) => {
             let architecture = gguf.text("general.architecture").unwrap_or_default();
-            // llama.cpp has one activation for each architecture, and files do not name it.
+            // llama.cpp has one activation for each architecture, which files need not name.
             if gguf.get(&format!("{architecture}.hidden_activation")).is_none() {
                 found.mlp.activation = spec.mlp.activation.clone();
             }
@@ -213,8 +214,9 @@ fn decimal(x: f64) -> f64 {
     if f64::from(short) == x { short.to_string().parse().unwrap_or(x) } else { x }
 }
 
-/// The values of two specs, as a message shows them. Biases and the untied head of a GGUF are not
-/// compared, because tensors reveal them. Masks are not compared, because files do not state them.
+/// The values in which two specs differ, as sentences of a message. Biases and the untied head of a
+/// GGUF are not compared, because tensors reveal them. Masks are not compared, because files do not
+/// state them.
 fn differences(file: &str, found: &Spec, spec: &Spec) -> Vec<String> {
     let mut compare = Compare { file, problems: Vec::new() };
     compare.equal("the vocabulary", found.vocab, spec.vocab);
@@ -296,8 +298,8 @@ impl Compare<'_> {
         }
     }
 
-    /// A rotary model may be declared with a shorter context than the one it was trained for, and
-    /// sinusoidal positions have no end.
+    /// Compares contexts. A rotary model may be declared with a shorter context than the one it was
+    /// trained for, and sinusoidal positions have no end.
     fn context(&mut self, found: &Spec, spec: &Spec) {
         let longer = spec.rotary() && spec.context <= found.context;
         if !longer && spec.positions != Positions::Sinusoidal {
@@ -305,9 +307,10 @@ impl Compare<'_> {
         }
     }
 
-    /// The first layer with other scores.
+    /// Compares the scores of attention, and reports the first layer that differs.
     fn scores(&mut self, found: &Spec, spec: &Spec) {
-        // Without `attention_scale`, it follows from the width of a head, which is compared above.
+        // Without `attention_scale`, the scale follows from the width of a head, which is compared
+        // above.
         let own = found.attention_scale.or(spec.attention_scale).is_some();
         let differs = |a: &Scores, b: &Scores| {
             let number = |x: Option<f64>, y: Option<f64>| match (x, y) {
@@ -339,7 +342,7 @@ impl Compare<'_> {
             (Some(found), Some(declared)) => (found, declared),
             (None, Some(_)) => {
                 return self.problems.push(format!(
-                    "the positions are not rotary in {}, and are in the spec",
+                    "the positions are not rotary in {}, but are in the spec",
                     self.file
                 ));
             }
@@ -348,7 +351,7 @@ impl Compare<'_> {
         self.equal("the number of rotated elements of a head", found.dims, declared.dims);
         let pairs = |rope: &Rope| format!("{:?}", rope.pairs);
         self.equal("the order of rotary pairs", pairs(found), pairs(declared));
-        // The first layer that differs, for each.
+        // The first layer whose base differs, and the first whose scaling differs.
         let layers = || 0..spec.layers;
         let differs = |a: Option<f64>, b: Option<f64>| match (a, b) {
             (Some(a), Some(b)) => (a - b).abs() > 1e-6 * b,

@@ -1,5 +1,5 @@
-//! Tests of the `config.json` that is written for a spec, of the comparison of both, and of what a
-//! GGUF in memory says.
+//! Tests of the `config.json` that is written for a spec, of the comparison of a config with a
+//! spec, and of the description in a GGUF in memory.
 
 use gpt_config::{config, same};
 use gpt_plan::{Activation, Block, Format, Mask, Pattern, Positions, Spec};

@@ -1,9 +1,10 @@
 //! Finds and opens the files of a checkpoint.
 //!
 //! The first bytes of a file say what it is. Its name does not: blobs of caches and downloads have
-//! names without an extension. Only where a checkpoint is in several files, names say which: a
-//! GGUF that llama.cpp split, or shards of safetensors without their index, are called
-//! `NAME-00001-of-00003.EXT`. The name of any part opens all of them.
+//! names without an extension. Names matter in two cases. In a folder, weight files are found by
+//! their name or extension. If a checkpoint is in several files, their names say which belong
+//! together: the parts of a GGUF that llama.cpp split, or shards of safetensors without their
+//! index, are called `NAME-00001-of-00003.EXT`. The name of any part opens all of them.
 
 use std::fs::File;
 use std::io::Read;
@@ -40,7 +41,7 @@ impl Kind {
     /// The kind of a file that begins with `bytes`. Messages call it `name`.
     ///
     /// # Errors
-    /// It is of no known kind.
+    /// Fails if the file is of no known kind.
     pub fn of(bytes: &[u8], name: &Path) -> Result<Kind, Error> {
         if bytes.starts_with(b"GGUF") {
             return Ok(Kind::Gguf);
@@ -60,7 +61,7 @@ impl Kind {
         Err(Error::weights(match mistaken {
             _ if bytes.is_empty() => format!("{name} is empty"),
             Some((_, what)) => format!("{name} is {what}"),
-            None => format!("{name} is neither safetensors nor GGUF, to judge by its first bytes"),
+            None => format!("{name} is neither safetensors nor GGUF, judging by its first bytes"),
         }))
     }
 }
@@ -71,8 +72,8 @@ pub fn is_gguf(path: &Path) -> bool {
     File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && magic == *b"GGUF"
 }
 
-/// Opens the tensors at `path`: a file, one of several parts, an index, or a folder. Returns the
-/// file that was found, too.
+/// Opens the tensors at `path`: a file, one of several parts, an index, or a folder. Also returns
+/// the path of the file that was found, and the metadata of a GGUF.
 pub fn open(path: &Path) -> Result<(PathBuf, Archive, Option<Gguf>), Error> {
     let path = find(path)?;
     let mapped = Mapped::open(&path)?;
@@ -108,7 +109,7 @@ pub fn read_tensors(path: &Path) -> Result<u64, Error> {
     Ok(elements)
 }
 
-/// Opens a GGUF with all its parts. The metadata come from the first part.
+/// Opens a GGUF with all its parts. The metadata comes from the first part.
 pub fn open_gguf(path: &Path) -> Result<(Archive, Gguf), Error> {
     let (mut archive, gguf) = gguf::open(path)?;
     let split = |gguf: &Gguf| {
@@ -135,7 +136,7 @@ pub fn open_gguf(path: &Path) -> Result<(Archive, Gguf), Error> {
         if split(&gguf) != (i, count) {
             let (number, count) = split(&gguf);
             return Err(Error::weights(format!(
-                "{} is part {} of {count} by its metadata, and another by its name",
+                "{} is part {} of {count} by its metadata, but another part by its name",
                 part.display(),
                 number.saturating_add(1)
             )));
@@ -146,7 +147,7 @@ pub fn open_gguf(path: &Path) -> Result<(Archive, Gguf), Error> {
     let gguf = first.expect("there are two parts or more");
     match gguf.unsigned("split.tensors.count") {
         Some(expected) if expected != archive.entries.len() as u64 => Err(Error::weights(format!(
-            "the {count} parts of {} have {} tensors, and the first part says {expected}",
+            "the {count} parts of {} have {} tensors, but the first part says {expected}",
             path.display(),
             archive.entries.len()
         ))),
@@ -154,7 +155,7 @@ pub fn open_gguf(path: &Path) -> Result<(Archive, Gguf), Error> {
     }
 }
 
-/// Resolves a folder to the weight file in it.
+/// Finds the weight file in a folder. Any other path is returned as it is.
 pub fn find(path: &Path) -> Result<PathBuf, Error> {
     if !path.is_dir() {
         return Ok(path.to_owned());
@@ -224,7 +225,7 @@ impl<'a> Parts<'a> {
     /// The files of all parts, in order.
     ///
     /// # Errors
-    /// One of them does not exist.
+    /// Fails if one of them does not exist.
     fn paths(&self) -> Result<Vec<PathBuf>, Error> {
         let mut paths = Vec::new();
         for number in 1..=self.count {

@@ -1,7 +1,8 @@
 //! Values that are not finite, and values that a format cannot hold.
 //!
-//! A NaN or an infinity is copied as it is where the format stays. A conversion would lose it, or
-//! lose the numbers beside it: a block of quants has one scale. So a conversion refuses it.
+//! If a tensor keeps its format, a NaN or an infinity is copied as it is. A conversion to any
+//! format but f32 could lose it, or lose the numbers beside it, because a block of quants has one
+//! scale. So such a conversion refuses it.
 
 use gpt_plan::{Format, Place, Plan, TensorId};
 
@@ -25,10 +26,11 @@ fn largest(format: Format) -> f32 {
     }
 }
 
-/// Appends a row in `format` to `out`, as [`encode`]. `name` names the tensor in the error.
+/// Appends a row in `format` to `out`, as [`encode`] does. `name` returns the name of the tensor
+/// for the error.
 ///
 /// # Errors
-/// A value that the format cannot hold. Only f32 holds all.
+/// Fails if the format cannot hold a value. Only f32 holds all values.
 pub fn convert(
     format: Format,
     row: &[f32],
@@ -71,8 +73,8 @@ pub fn name(plan: &Plan, id: TensorId, layer: u32) -> String {
 
 /// Whether all values are finite.
 pub fn are_finite(values: &[f32]) -> bool {
-    // Exponents of ones only are NaN or infinite. The greatest of integers is found in any order,
-    // so this compiles to vector instructions.
+    // A value is NaN or infinite if all bits of its exponent are ones. The maximum of integers may
+    // be taken in any order, so this compiles to vector instructions.
     let greatest = values.iter().fold(0, |most, x| (x.to_bits() & 0x7FFF_FFFF).max(most));
     greatest < 0x7F80_0000
 }
@@ -80,7 +82,7 @@ pub fn are_finite(values: &[f32]) -> bool {
 /// The first tensor with a value that is not finite, as the subject and verb of a sentence.
 ///
 /// # Errors
-/// Weights that cannot be read.
+/// Fails if the weights cannot be read.
 pub fn first_not_finite(plan: &Plan, weights: &dyn Weights) -> Result<Option<String>, Error> {
     for (id, layer) in plan.trained() {
         let HostTensor { format, columns, data, .. } = weights.tensor(id, layer)?;

@@ -114,7 +114,7 @@ pub fn read(mapped: Mapped, name: &str) -> Result<(Archive, Gguf), Error> {
     Ok((Archive { files: vec![mapped], entries }, gguf))
 }
 
-/// As [`read`], for bytes that stay with the caller.
+/// Like [`read`], for bytes that stay with the caller.
 pub fn read_table(
     bytes: &[u8],
     name: &str,
@@ -285,7 +285,7 @@ impl<'a> Cursor<'a> {
         let dimensions = self.u32(&name)?;
         if dimensions > 4 {
             return Err(format!(
-                "the tensor {name} has {dimensions} dimensions; four are the most"
+                "the tensor {name} has {dimensions} dimensions; at most four are allowed"
             ));
         }
         let mut shape = (0..dimensions).map(|_| self.u64(&name)).collect::<Parsed<Vec<_>>>()?;

@@ -16,13 +16,13 @@ pub struct HostTensor<'a> {
     pub rows: usize,
     /// Input features.
     pub columns: usize,
-    /// `rows * format.row_bytes(columns)` bytes, little-endian. Borrowed from the mapped file if
-    /// its layout and type are canonical.
+    /// `rows * format.row_bytes(columns)` bytes, little-endian. Borrowed from the file if its
+    /// layout and type are canonical.
     pub data: Cow<'a, [u8]>,
 }
 
 impl HostTensor<'static> {
-    /// The rows that `fill` writes by their number, converted to `format`.
+    /// A tensor of rows that `fill(number, row)` writes, converted to `format`.
     pub(super) fn from_rows(
         format: Format,
         [rows, columns]: [usize; 2],
@@ -43,7 +43,7 @@ pub trait Weights: Sync {
     /// The tensor `id` of `layer` (0 for a tensor that no layer repeats).
     ///
     /// # Errors
-    /// A tensor that cannot be converted to its format.
+    /// Fails if the tensor cannot be read or converted to its format.
     fn tensor(&self, id: TensorId, layer: u32) -> Result<HostTensor<'_>, Error>;
 
     /// The rows of [`tensor`](Self::tensor) in parts that follow each other, each in its own

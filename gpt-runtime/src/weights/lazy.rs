@@ -17,7 +17,7 @@ use crate::{Error, files};
 pub struct LazyTensor<'a> {
     /// Its name in the file.
     pub name: String,
-    /// Its sizes in the file.
+    /// Its shape in the file.
     pub shape: Vec<usize>,
     /// Computes its values, in the order of the file.
     pub values: Box<dyn Fn() -> Result<Vec<f32>, Error> + 'a>,
@@ -26,7 +26,7 @@ pub struct LazyTensor<'a> {
 /// Writes `tensors` to `path`, which is replaced atomically.
 ///
 /// # Errors
-/// A tensor fails, or the file cannot be written; an old one is left as it was.
+/// Fails if a tensor cannot be computed, or as [`files::replace`] does.
 pub fn write(
     path: &Path,
     tensors: Vec<LazyTensor<'_>>,

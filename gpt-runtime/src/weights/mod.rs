@@ -9,11 +9,12 @@
 //!   [`Format`](gpt_plan::Format).
 //! - `config` reads a file's description of its model and compares it with the spec.
 //! - `finite` refuses values that a format cannot hold.
-//! - `checkpoint` maps the tensors of an archive to those of a plan, with `resolve`; `names` lists
-//!   tensors in errors.
+//! - `checkpoint` maps the tensors of an archive to those of a plan, with `resolve`; `names`
+//!   shortens the lists of tensors in errors.
 //! - `save` and `save_gguf` write weights; both split a plan's tensors with `slice`. `lazy`
-//!   computes the tensors of a file one at a time, `recipe` chooses the formats of a GGUF.
-//! - `random` generates initial weights, `unit_gain` weights for tests, `tables` constant tables.
+//!   computes the tensors of a written file one at a time, `recipe` chooses the formats of a GGUF.
+//! - `random` generates initial weights, `unit_gain` weights for tests, self-tests and `tune`,
+//!   `tables` constant tables.
 //!
 //! Packing tensors for a device is the engine's job and not done here.
 
@@ -69,10 +70,11 @@ use std::path::Path;
 
 use crate::Error;
 
-/// Reads only the metadata of the GGUF at `path`, or of all its parts.
+/// Reads only the metadata of the GGUF at `path`. If the file is one of several parts, all of them
+/// are opened, and the metadata is that of the first.
 ///
 /// # Errors
-/// The file cannot be read, or is not a GGUF.
+/// Fails if a file cannot be read or is not a GGUF.
 pub fn read_metadata(path: &Path) -> Result<Gguf, Error> {
     container::open_gguf(path).map(|(_, gguf)| gguf)
 }

@@ -2,8 +2,8 @@
 //!
 //! A value is a pure function of (seed, tensor, layer, index), so it is independent of the order,
 //! the threads and the format in which tensors are generated. The generator is SplitMix64's output
-//! function (Steele, Lea and Flood 2014) over a counter; the Box-Muller transform makes normals of
-//! it, in f64.
+//! function (Steele, Lea and Flood 2014) over a counter; the Box-Muller transform makes its output
+//! normally distributed, in f64.
 
 use std::f64::consts::TAU;
 

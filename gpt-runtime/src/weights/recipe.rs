@@ -9,7 +9,7 @@ use gpt_plan::{Format, Plan, TensorKind};
 
 use super::slice::TensorSlice;
 
-/// Which format a file stores each matrix in.
+/// The formats in which a file stores its matrices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recipe {
     /// One format for all.
@@ -91,7 +91,7 @@ impl Recipe {
 }
 
 /// Whether a sensitive matrix of `layer` gets more bits: in the first and last eighth of all
-/// layers, and in each third one between them.
+/// layers, and in every third layer between them.
 fn has_more_bits(layer: u32, layers: u32) -> bool {
     let eighth = layers / 8;
     layer < eighth || layer >= 7 * layers / 8 || (layer - eighth) % 3 == 2

@@ -11,7 +11,7 @@ use super::checkpoint::{Resolved, StoredSlice};
 use super::slice::file_shape;
 use super::stored::FileType;
 
-/// The kind of a file, which decides the names and the order of its tensors.
+/// The kind of a file, which decides the names of its tensors and the order of their rows.
 #[derive(Clone, Copy)]
 pub enum Container {
     Safetensors,
@@ -38,7 +38,7 @@ pub struct Resolver<'a> {
 }
 
 /// A name without the prefixes of modules that contain the model: exporters differ in them, and
-/// `torch.compile` and data-parallel training add theirs.
+/// `torch.compile` and data-parallel training add their own.
 fn trunk(name: &str) -> &str {
     const PREFIXES: [&str; 8] = [
         "_orig_mod.",
@@ -76,7 +76,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// The tensors of each parameter of each layer.
+    /// Finds the tensors of each parameter of each layer.
     pub fn resolve(&mut self) -> HashMap<(TensorId, u32), Resolved> {
         let mut all = HashMap::new();
         for (i, tensor) in self.plan.tensors.iter().enumerate() {
@@ -142,7 +142,7 @@ impl<'a> Resolver<'a> {
     }
 
     /// The second copy of a tied matrix, stored as the head. Exporters write the same values;
-    /// quantisers may store it in a different type from the embedding.
+    /// quantisers may store the copy in a different type from the embedding.
     fn tied_copy(&self) -> Option<String> {
         const SAMPLE: usize = 64;
         if !self.plan.spec.tie_embeddings {
@@ -235,8 +235,8 @@ impl<'a> Resolver<'a> {
     }
 
     /// Tensors of the file that the plan does not use, except for known buffers without parameters,
-    /// divisors of rotary frequencies, which are part of the file's description, and the pooler of
-    /// an encoder.
+    /// divisors of rotary frequencies, which are part of the file's description, the pooler of an
+    /// encoder, copies of a tied matrix or of the head's bias, and biases of zeros.
     pub fn unexpected(&self) -> Vec<String> {
         let known = |name: &str| {
             let buffers = [

@@ -16,7 +16,7 @@ use crate::files;
 /// replaced atomically, and tensors are converted one at a time.
 ///
 /// # Errors
-/// Weights that cannot be read, or a file that cannot be written.
+/// Fails if the weights cannot be read or the file cannot be written.
 pub fn save(path: &Path, plan: &Plan, weights: &dyn Weights) -> Result<(), Error> {
     let tensors = slices(plan)
         .map(|slice| {
@@ -31,7 +31,7 @@ pub fn save(path: &Path, plan: &Plan, weights: &dyn Weights) -> Result<(), Error
             }
         })
         .collect();
-    // transformers rejects files without it.
+    // transformers rejects files without this metadata.
     let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     lazy::write(path, tensors, Some(metadata))
 }
@@ -58,10 +58,10 @@ fn values(weights: &dyn Weights, slice: &TensorSlice<'_>, len: usize) -> Result<
 }
 
 /// Writes the `config.json` from which transformers builds the model. If no class that `gpt_config`
-/// knows describes the spec, it removes the file at `path` and returns `false`.
+/// knows describes the spec, removes the file at `path` and returns `false`.
 ///
 /// # Errors
-/// A file that cannot be written or removed.
+/// Fails if the file cannot be written or removed.
 pub fn save_config(path: &Path, plan: &Plan) -> Result<bool, Error> {
     match gpt_config::config(&plan.spec) {
         Some(config) => files::write(path, &format!("{config:#}\n")).map(|()| true),

@@ -21,15 +21,16 @@ use crate::{Error, files};
 const ALIGNMENT: usize = 32;
 
 /// Writes all parameters of `plan` to `path`, matrices in the formats of `recipe`, and `tokenizer`
-/// with its chat template. llama.cpp opens the file. It is replaced atomically, and tensors are
-/// converted one at a time.
+/// with its chat template. The file is replaced atomically, and tensors are converted one at a
+/// time.
 ///
-/// Returns a sentence for each part that llama.cpp does not take from the file, such as an
-/// activation or a tokenizer that it does not know. [`open`](super::open) reads all parts.
+/// Usually llama.cpp opens the file. Returns sentences that say why it will refuse the file, or
+/// what it does not take from the file, such as an activation or a tokenizer that it does not know.
+/// [`open`](super::open) reads the file in every case.
 ///
 /// # Errors
-/// A spec that no architecture of llama.cpp expresses, rows that are not whole blocks, values that
-/// a format cannot hold, weights that cannot be read, a file that cannot be written.
+/// Fails if no architecture of llama.cpp expresses the spec, if rows are not whole blocks, if a
+/// format cannot hold a value, if the weights cannot be read, or if the file cannot be written.
 pub fn save_gguf(
     path: &Path,
     plan: &Plan,
@@ -73,7 +74,7 @@ pub fn save_gguf(
         offset += (4 * values.len()).next_multiple_of(ALIGNMENT);
     }
     let head = head.into_bytes();
-    // `replace` takes IO errors; an error of the weights is kept beside it.
+    // `replace` takes I/O errors only, so an error of the weights is kept here.
     let mut failure = None;
     let written = files::replace(path, |new| {
         let mut out = BufWriter::new(std::fs::File::create(new)?);
@@ -122,8 +123,8 @@ impl gpt_config::Tensors for PlanTensors {
     }
 }
 
-/// Tensors that llama.cpp needs in the file and the model does not have: divisors of rotary
-/// frequencies, and biases of zeros.
+/// Tensors that llama.cpp needs in the file although the model does not have them: divisors of
+/// rotary frequencies, and biases of zeros.
 fn added(metadata: &GgufMetadata, plan: &Plan) -> Vec<(String, Vec<f32>)> {
     let mut added = Vec::new();
     if !metadata.divisors.is_empty() {
@@ -399,7 +400,7 @@ mod tests {
             (
                 "cohere",
                 (|_| {}) as fn(&mut Spec),
-                "command-r expects norms of queries and keys from 64 layers on, and only there",
+                "command-r expects norms of queries and keys in models of 64 or more layers, and in no others",
             ),
             (
                 "cohere",

@@ -75,7 +75,7 @@ fn frequency(theta: f64, scaling: RopeScaling, i: u32, dims: u32) -> f64 {
     }
 }
 
-/// Multiplies cosines and sines, so that a score is multiplied by the square.
+/// The factor of cosines and sines. A score is multiplied by its square.
 fn attention_factor(scaling: RopeScaling) -> f64 {
     match scaling {
         RopeScaling::Yarn { factor, attention_factor, .. } => {

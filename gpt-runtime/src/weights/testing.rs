@@ -1,4 +1,4 @@
-//! Shared by the tests of this folder: small plans, decoding, and a measure of error.
+//! Shared by the tests of this crate: small plans, decoding, and a measure of error.
 
 use gpt_plan::{
     Activation, Block, Format, Mask, Mlp, Norm, NormKind, Pattern, Plan, Positions, Rope, Spec,

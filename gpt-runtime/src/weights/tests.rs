@@ -193,7 +193,7 @@ fn safetensors_of_both_families_round_trip() {
         same(plan, &bf16, &RandomWeights::new(plan, 3, Format::Bf16));
         assert_eq!(bf16.notes().len(), 1, "{:?}", bf16.notes());
 
-        // Shards, the other prefix of the trunk, a buffer without parameters, and a copy of the
+        // Shards, tensor names with other prefixes, a buffer without parameters, and a copy of the
         // tied head.
         let head = tensors[0].clone();
         for (name, ..) in &mut tensors {
@@ -402,7 +402,7 @@ fn invalid_files_are_rejected() {
     assert!(error(&gguf).contains("ends within the number of tensors"), "{}", error(&gguf));
 }
 
-/// Wrong sizes must cost an error and no memory: each case is parsed in a few microseconds.
+/// A wrong size must give an error and allocate nothing: each case is parsed in a few microseconds.
 #[test]
 fn gguf_with_wrong_sizes_is_rejected() {
     let plan = testing::llama();

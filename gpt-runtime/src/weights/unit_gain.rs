@@ -1,4 +1,4 @@
-//! Random weights for tests and self-tests.
+//! Random weights for tests, for self-tests and for `tune`.
 //!
 //! Initial weights hide mistakes: norms are one, biases are zero, and projections are so small that
 //! every layer is nearly the identity. A missing bias would go unnoticed.

@@ -9,7 +9,7 @@ use crate::{Kernels, QuantKernels};
 
 /// Rows of integers, the output of [`Kernels::quantise`]: `[rows][blocks][32]` quants of
 /// [`Kernels::quant_bytes`] bytes, and for each block a scale, the sum of the rounded numbers, the
-/// initial sum of shifted weights, and the sums of the quants of both halves.
+/// initial sum of a product with shifted weights, and the sums of the quants of both halves.
 #[derive(Clone, Copy)]
 pub struct Integers<'a> {
     /// The quants, `[rows][blocks][32]`.
@@ -41,7 +41,7 @@ pub struct IntegersMut<'a> {
 }
 
 impl<'a> Integers<'a> {
-    /// The rows from `row` on, read from block `block` on.
+    /// The rows that start at `row`, each of them without its first `block` blocks.
     pub fn part(&self, row: usize, block: usize) -> Integers<'a> {
         // The offset in blocks: all of the rows before `row`, and `block` of the row itself.
         let first = row
@@ -59,7 +59,7 @@ impl<'a> Integers<'a> {
         }
     }
 
-    /// Pointers, after a check that there are `blocks` blocks.
+    /// Checks that there are `blocks` blocks, and returns pointers to them.
     pub(crate) fn checked(&self, blocks: usize, quant_bytes: usize) -> QuantisedInputs {
         assert!(
             self.quants.len() >= size(blocks, BLOCK * quant_bytes)
@@ -84,18 +84,19 @@ impl<'a> Integers<'a> {
 #[derive(Clone, Copy)]
 pub struct Wide<'a> {
     data: &'a [u8],
-    /// Bytes from one block to the next, and bytes of a block.
+    /// Bytes from the start of one block to the start of the next.
     stride: usize,
+    /// Bytes of a block.
     block: usize,
 }
 
 impl<'a> Wide<'a> {
-    /// The blocks from `block` on.
+    /// The blocks that start at `block`.
     pub fn part(&self, block: usize) -> Wide<'a> {
         Wide { data: &self.data[size(block, self.stride)..], ..*self }
     }
 
-    /// Its start, after a check that there are `blocks` blocks.
+    /// Checks that there are `blocks` blocks, and returns a pointer to them.
     pub(crate) fn checked(&self, blocks: usize) -> *const u8 {
         assert!(extent(blocks, self.block, self.stride) <= self.data.len(), "a widened panel");
         self.data.as_ptr()
@@ -126,7 +127,7 @@ impl Kernels {
         size(numbers, self.integers.wide_bytes)
     }
 
-    /// The offset of stored weights of `format`.
+    /// The number that packing adds to the weights of `format`.
     #[inline]
     pub fn shift(&self, format: Format) -> u8 {
         match self.quants(format).shifted {
@@ -171,7 +172,8 @@ impl Kernels {
         unsafe { (self.integers.quantise)(x, quants, out.scales, out.sums, out.starts, out.halves) }
     }
 
-    /// `output = input · panel`: the first row of the input, a whole quantised panel.
+    /// Computes `output = input · panel` for the first row of the input and a whole quantised
+    /// panel.
     #[inline]
     pub fn integer_row(
         &self,
@@ -188,10 +190,10 @@ impl Kernels {
         unsafe { row(&input, blocks, panel.as_ptr(), output.as_mut_ptr()) }
     }
 
-    /// The quants of the first `blocks` sub-blocks of a part of a panel in the form that
-    /// [`integer_product`](Self::integer_product) takes: the stored ones if they have it, or
-    /// converted in `scratch`, which holds [`wide_bytes`](Self::wide_bytes) of them. The part is
-    /// whole blocks.
+    /// Returns the quants of the first `blocks` sub-blocks of a part of a panel, in the form that
+    /// [`integer_product`](Self::integer_product) takes. If the stored quants have that form, they
+    /// are returned. Otherwise they are converted into `scratch`, which holds
+    /// [`wide_bytes`](Self::wide_bytes) of them. The part consists of whole blocks.
     #[inline]
     pub fn widen<'a>(
         &self,
@@ -203,7 +205,7 @@ impl Kernels {
         check_panel(format, blocks, panel);
         let block = self.wide_bytes(WIDE_BLOCK);
         let opening = 2 * format.scales();
-        // A stored byte for each weight is what products take where they multiply bytes.
+        // Weights that are stored as one byte each need no conversion for products of bytes.
         if self.integers.wide_bytes == 1 && format.quant_bytes() == BLOCK {
             return Wide {
                 data: panel.get(opening * PANEL..).unwrap_or_default(),
@@ -218,9 +220,10 @@ impl Kernels {
         Wide { data: scratch, stride: block, block }
     }
 
-    /// `output (+)= input · panel` for `rows` rows and the first `blocks` sub-blocks of a part of a
-    /// panel, with which the input's rows start. `wide` is the output of [`widen`](Self::widen) for
-    /// that part, `output` is `[rows][32]`. `next` is prefetched.
+    /// Computes `output = input · panel`, or adds it to `output` if `add` is true, for `rows` rows
+    /// and the first `blocks` sub-blocks of a part of a panel. The input's rows start at the first
+    /// column of that part. `wide` is the output of [`widen`](Self::widen) for the part, `output`
+    /// is `[rows][32]`. `next` is prefetched.
     #[allow(clippy::too_many_arguments)]
     #[inline]
     pub fn integer_product(

@@ -22,7 +22,7 @@ use super::vector::PANEL;
 pub struct Strided<'a, E = f32> {
     /// The elements; those between rows are not read.
     pub data: &'a [E],
-    /// The distance of two rows, in elements.
+    /// Elements from the start of one row to the start of the next.
     pub stride: usize,
 }
 
@@ -30,7 +30,7 @@ pub struct Strided<'a, E = f32> {
 pub struct StridedMut<'a> {
     /// The elements; those between rows stay as they are.
     pub data: &'a mut [f32],
-    /// The distance of two rows, in elements.
+    /// Elements from the start of one row to the start of the next.
     pub stride: usize,
 }
 
@@ -59,7 +59,7 @@ pub trait CacheElement: PanelElement<Input = f32> + Default {
     /// Rounds `row` to the nearest elements, ties to even.
     ///
     /// # Panics
-    /// If the lengths differ.
+    /// Panics if the lengths differ.
     fn narrow(kernels: &Kernels, row: &[f32], out: &mut [Self]);
     /// The element as f32, which is exact.
     fn to_f32(self) -> f32;
@@ -91,7 +91,7 @@ impl CacheElement for f32 {
     }
 }
 
-/// A format of 16 bits: its number type in `half`, and its kernels.
+/// Implements the traits for an element of 16 bits: its number type in `half`, and its kernels.
 macro_rules! cache_element {
     ($element:ident, $number:ty, $product:ident, $narrow:ident) => {
         impl PanelElement for $element {
@@ -123,7 +123,8 @@ cache_element!(Bf16, half::bf16, product_bf16, narrow_bf16);
 /// apart.
 ///
 /// # Panics
-/// If it exceeds `usize`: no slice is that long, and a wrapped length would pass the check.
+/// Panics if this length exceeds `usize`: no slice is that long, and a wrapped length would pass
+/// the checks.
 pub(crate) fn extent(rows: usize, width: usize, stride: usize) -> usize {
     let Some(last) = rows.checked_sub(1) else {
         return 0;
@@ -139,9 +140,9 @@ pub(crate) fn size(rows: usize, width: usize) -> usize {
 }
 
 impl Kernels {
-    /// `output[i] (+)= input[i] · panel` for `rows` rows; `input[i]` has `depth` elements, `panel`
-    /// is `[depth][32]` with its own stride, `output[i]` has 32. Depth is counted in elements, and
-    /// an element may be a pair.
+    /// Computes `output[i] = input[i] · panel` for `rows` rows, or adds it to `output[i]` if `add`
+    /// is true. `input[i]` has `depth` elements, `panel` is `[depth][32]` with its own stride,
+    /// `output[i]` has 32 elements. Depth is counted in elements, and an element may be a pair.
     #[inline]
     pub fn product<E: PanelElement>(
         &self,
@@ -155,7 +156,7 @@ impl Kernels {
         self.product_prefetching(rows, depth, input, panel, output, add, Prefetch::default());
     }
 
-    /// Like [`product`](Self::product), and prefetches memory of later ones.
+    /// Like [`product`](Self::product), and prefetches the memory that `prefetch` names.
     #[allow(clippy::too_many_arguments)]
     #[inline]
     pub fn product_prefetching<E: PanelElement>(
@@ -260,10 +261,10 @@ impl Kernels {
         self.pairs.is_some()
     }
 
-    /// `output = input · panel`, one row, in pairs of bf16.
+    /// Computes `output = input · panel` for one row, in pairs of bf16.
     ///
     /// # Panics
-    /// If the set does not [multiply pairs](Self::has_pairs).
+    /// Panics if the set does not [multiply pairs](Self::has_pairs).
     #[inline]
     pub fn gemv_pairs(&self, input: &[Bf16Pair], panel: &[Bf16Pair], output: &mut [f32; PANEL]) {
         let pairs = self.pairs.as_ref().expect("a set that multiplies pairs");
@@ -315,8 +316,8 @@ impl Kernels {
         unsafe { (pairs.pair_rows)(data, stride, [rows, width], out.as_mut_ptr()) }
     }
 
-    /// `output = input · panel`, one row, the panel in its storage format, which is not quantised
-    /// and whose [`group`](Self::group) is 1.
+    /// Computes `output = input · panel` for one row. The panel is in its storage format, which is
+    /// not quantised and whose [`group`](Self::group) is 1.
     #[inline]
     pub fn gemv(&self, format: Format, input: &[f32], panel: &[u8], output: &mut [f32; PANEL]) {
         let depth = input.len();
@@ -336,8 +337,8 @@ impl Kernels {
         }
     }
 
-    /// Converts a part of a panel, stored in a `format` that is not quantised, to f32
-    /// `[depth][32]`.
+    /// Converts a part of a panel to f32 `[depth][32]`. It is stored in a `format` that is not
+    /// quantised and whose [`group`](Self::group) is 1.
     #[inline]
     pub fn unpack(&self, format: Format, depth: usize, panel: &[u8], output: &mut [f32]) {
         assert_eq!(self.group(format), 1, "group of a plain panel");

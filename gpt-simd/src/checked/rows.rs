@@ -36,7 +36,8 @@ in_place! {
 }
 
 impl Kernels {
-    /// Mean and 1 / deviation of a row, as the norm subtracts and multiplies them.
+    /// The number that the norm subtracts from a row, and the one by which it multiplies: mean and
+    /// 1 / deviation, or 0 and 1 / root mean square for RMSNorm.
     #[inline]
     pub fn statistics(&self, norm: Norm, x: &[f32]) -> [f32; 2] {
         // SAFETY: the kernels take slices and index them themselves.
@@ -64,9 +65,9 @@ impl Kernels {
         unsafe { (self.normalise)(x, statistics, gamma, beta, out) }
     }
 
-    /// Replaces the first `seen` of `scores` (`1 <= seen <= scores.len()`) by `e^(scale * score -
-    /// maximum)` and the rest by zero. Returns the factor from sums under the old maximum to
-    /// sums under the new one.
+    /// Replaces the first `seen` of `scores` (`1 <= seen <= scores.len()`) by
+    /// `e^(scale * score - maximum)` and the rest by zero. Returns the factor by which sums under
+    /// the old maximum have to be multiplied.
     #[inline]
     pub fn softmax_block(
         &self,
@@ -94,10 +95,10 @@ impl Kernels {
         unsafe { (self.scale)(row, factor) }
     }
 
-    /// The activation of `values`, in place, and its derivative there.
+    /// Replaces `values` by their activations, and `slopes` by the derivatives at the same values.
     ///
     /// # Panics
-    /// For a closure, which has no kernel.
+    /// Panics for [`Activation::Custom`], which has no kernel.
     #[inline]
     pub fn with_slopes(&self, activation: &Activation, values: &mut [f32], slopes: &mut [f32]) {
         assert_eq!(values.len(), slopes.len(), "lengths of values and slopes");
@@ -106,13 +107,14 @@ impl Kernels {
             Activation::GeluTanh => self.gelu_tanh_slopes,
             Activation::Relu => self.relu_slopes,
             Activation::Silu => self.silu_slopes,
-            Activation::Custom { .. } => panic!("a closure has no kernel"),
+            Activation::Custom { .. } => panic!("a custom activation has no kernel"),
         };
         // SAFETY: the lengths are equal.
         unsafe { kernel(values, slopes) }
     }
 
-    /// The gradient of a norm's input, one row; `statistics` come from the forward pass.
+    /// Computes the gradient of a norm's input for one row, or adds it to `out` if `add` is true.
+    /// Mean and scale come from the forward pass.
     #[allow(clippy::too_many_arguments)]
     #[inline]
     pub fn norm_backward(
@@ -138,7 +140,8 @@ impl Kernels {
         unsafe { (self.norm_backward)(x, dy, gamma, [mean, scale, centred], out, add) }
     }
 
-    /// Adds `Σ dy x'` to `gamma` and `Σ dy` to `beta`, over rows `stride` apart and 32 wide.
+    /// Adds `Σ dy x'` to `gamma` and `Σ dy` to `beta`, where `x'` is the normalised `x`. Rows are
+    /// `stride` apart and 32 wide.
     #[inline]
     pub fn norm_sums(
         &self,
@@ -164,7 +167,7 @@ impl Kernels {
     }
 
     /// `out[j * out_stride + i] = from[i * stride + j]` for `rows` (at most 32) rows and `columns`
-    /// (a multiple of 8); the output is padded with zeros to 32 rows.
+    /// (a multiple of 8). Each row of the output is padded with zeros to 32 elements.
     #[inline]
     pub fn transpose(
         &self,
@@ -223,14 +226,14 @@ impl Kernels {
         unsafe { (self.adamw)(p, g, m, v, step) }
     }
 
-    /// The sum of squares.
+    /// The sum of the squares of `x`.
     #[inline]
     pub fn squares(&self, x: &[f32]) -> f32 {
         // SAFETY: the kernel takes a slice and indexes it itself.
         unsafe { (self.squares)(x) }
     }
 
-    /// `e^(scale * score - lse)` of the first `seen` scores, zero for the rest.
+    /// Replaces the first `seen` scores by `e^(scale * score - lse)`, and the rest by zero.
     #[inline]
     pub fn probabilities(&self, scores: &mut [f32], seen: usize, scale: f32, lse: f32) {
         assert!(seen <= scores.len(), "scores that are seen");
@@ -238,22 +241,24 @@ impl Kernels {
         unsafe { (self.probabilities)(scores, seen, scale, lse) }
     }
 
-    /// Multiplies a row by the mask of a site, from its element `first` on.
+    /// Multiplies a row by the mask of a dropout site. The row begins at element `first` of the
+    /// site.
     #[inline]
     pub fn drop_row(&self, row: &mut [f32], first: u32, key: u32, dropout: &Dropout) {
         // SAFETY: the kernel indexes its slice.
         unsafe { (self.drop_row)(row, first, key, dropout.threshold, dropout.scale) }
     }
 
-    /// The sum of a row; a measurement of reading.
+    /// Sums the elements of a row up to its last multiple of eight registers, to measure the speed
+    /// of reading.
     #[inline]
     pub fn read(&self, row: &[f32]) -> f32 {
         // SAFETY: the kernel indexes its slice.
         unsafe { (self.read)(row) }
     }
 
-    /// Runs [`flops`](Self::flops) operations on registers, as products with this rounding do; a
-    /// measurement of arithmetic.
+    /// Runs [`flops`](Self::flops) operations on registers, as products with this rounding do, to
+    /// measure the speed of arithmetic.
     #[inline]
     pub fn calculate(&self, rounding: Rounding, iterations: usize) -> f32 {
         let kernel = match (rounding, &self.pairs) {

@@ -6,7 +6,7 @@ use std::ops::{Deref, DerefMut};
 
 use bytemuck::Pod;
 
-/// The page that a slice touches.
+/// The end of the accessible memory at which a slice lies.
 #[derive(Clone, Copy)]
 pub enum Edge {
     /// The slice begins right after a page without access.
@@ -34,8 +34,9 @@ impl Memory {
         for (i, byte) in bytes.iter_mut().enumerate() {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             *byte = (state >> 40) as u8;
-            // Without its highest exponent bit, a number is less than 2. The bit is in the last
-            // byte of each element, of 2 or 4 bytes; in every other byte it suits both.
+            // Without its highest exponent bit, the magnitude of a number is less than 2. The bit
+            // is in the last byte of an element, which has 2 or 4 bytes. Clearing it in every
+            // second byte is right for both sizes.
             if size_of::<T>() > 1 && i % 2 == 1 {
                 *byte &= 0xBF;
             }
@@ -43,7 +44,7 @@ impl Memory {
         slice
     }
 
-    /// Keeps a result.
+    /// Keeps the bytes of a result.
     pub fn saw<T: Pod>(&self, result: &[T]) {
         self.results.borrow_mut().extend_from_slice(bytemuck::cast_slice(result));
     }

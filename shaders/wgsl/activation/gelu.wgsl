@@ -14,8 +14,8 @@ fn slope(x: f32) -> f32 {
     return fma(x, density, select(1.0 - tail, tail, x < 0.0));
 }
 
-// erfc(size) / 2. The other half is its difference from 1, so nothing cancels on either side of
-// zero.
+// erfc(size) / 2, the smaller of Phi(x) and 1 - Phi(x). It is computed directly on both sides of
+// zero, so nothing cancels.
 fn gelu_tail(size: f32) -> f32 {
     let t = 1.0 / fma(0.5, size, 1.0);
     var fit = 0.17087277;

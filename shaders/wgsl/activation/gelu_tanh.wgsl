@@ -1,4 +1,4 @@
-// GELU by its tanh approximation (Hendrycks and Gimpel 2016), GPT-2's: x (1 + tanh(u)) / 2 with
+// GELU by its tanh approximation (Hendrycks and Gimpel 2016), as in GPT-2: x (1 + tanh(u)) / 2 with
 // u = sqrt(2 / pi) (x + 0.044715 x^3). (1 + tanh(u)) / 2 is the logistic function s(2u), which
 // needs no tanh: drivers differ in its precision. The slope is s + 2 x s (1 - s) u'.
 

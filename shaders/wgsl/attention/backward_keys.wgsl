@@ -12,9 +12,9 @@
 
 // The values, column by column.
 const VALUES: u32 = TILE_COLUMNS;
-// ds of each query of the block, its weight in dk.
+// SCALE ds of each query of the block: the weight of its q in dk.
 const K_WEIGHTS: u32 = 2u * TILE_COLUMNS;
-// dropout(p) of each query of the block: in dv, the weight of the gradient of its output.
+// dropout(p) of each query of the block: the weight of its da in dv.
 const V_WEIGHTS: u32 = 2u * TILE_COLUMNS + WORKGROUP_SIZE;
 const SCRATCH_SIZE: u32 = max(2u * TILE_COLUMNS + 2u * WORKGROUP_SIZE, 4u * WORKGROUP_SIZE);
 
@@ -125,7 +125,7 @@ fn work(group: vec3<u32>, invocation: u32) {
     }
 }
 
-// Stores a column of keys or values for those of the four rows that exist.
+// Stores a column of the gradient of keys or values, for those of the four rows that exist.
 fn store_gradient(start: u32, first: u32, column: u32, values: vec4<f32>) {
     for (var i = 0u; i < 4u; i++) {
         if first + i < pass_uniform.tokens {
@@ -134,7 +134,7 @@ fn store_gradient(start: u32, first: u32, column: u32, values: vec4<f32>) {
     }
 }
 
-// As `row_products`, for a row of the gradient of the output.
+// Like `row_products`, for a row of the gradient of the output.
 fn gradient_products(at: u32, columns_at: u32) -> RowValues {
     var sum = RowValues(0.0);
     for (var i = 0u; i < HEAD_DIM; i += 8u) {

@@ -1,7 +1,7 @@
 // The gradient of four queries of a head. Probabilities p are recomputed from the log-sum-exps of
-// the forward pass. With dp = da v^T, where dropout kept the element, the gradient of the scores is
-// ds = p (dp - delta), and dq = SCALE ds k. As in the forward pass, an invocation computes the ds
-// of one key, and sums four columns of dq.
+// the forward pass. With dp = dropout(da v^T), the gradient of the products of queries and keys is
+// ds = p (dp - delta), times the slope of the score, and dq = SCALE ds k. As in the forward pass,
+// an invocation computes the ds of one key, and sums four columns of dq.
 
 @group(1) @binding(1) var<storage, read> lse: array<f32>;
 @group(1) @binding(2) var<storage, read> delta: array<f32>;
@@ -10,9 +10,9 @@
 // Workgroup memory begins with the queries, column by column. At the end it holds the sums of the
 // slices.
 
-// The gradients of the outputs of the queries, column by column.
+// da of the queries, column by column.
 const GRADIENTS: u32 = TILE_COLUMNS;
-// ds of each key of the block, its weight in dq.
+// SCALE ds of each key of the block: the weight of the key in dq.
 const WEIGHTS: u32 = 2u * TILE_COLUMNS;
 const SCRATCH_SIZE: u32 = max(2u * TILE_COLUMNS + WORKGROUP_SIZE, 4u * WORKGROUP_SIZE);
 

@@ -1,5 +1,5 @@
-// softmax(scores of q and k) v for one head and a few queries over the cache, or over a split
-// of it. No row of scores is stored.
+// softmax(scores of q and k) v for one head and a few queries over the cache, or over a split of
+// it. No row of scores is stored.
 //
 // A block of keys has one key for each invocation, which computes the scores of this key. The
 // values are summed with the weights e^(score - running maximum). When a later block raises the

@@ -3,7 +3,7 @@
 
 @group(1) @binding(3) var<storage, read> da: array<vec4<f32>>;
 
-// Columns `column ..` of the head at `at`.
+// Four columns, from `column` on, of the head at `at`.
 fn da_quad(at: u32, column: u32) -> vec4<f32> {
     return da[(at + column) / 4u];
 }

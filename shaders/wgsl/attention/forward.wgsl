@@ -1,6 +1,6 @@
-// a = dropout(softmax(scores of q and k)) v for one head and four queries of a sequence. Only
-// the log-sum-exp of each query's scores is stored; the backward pass recomputes the probabilities
-// from it.
+// a = dropout(softmax(scores of q and k)) v for one head and four queries of a sequence. Only the
+// log-sum-exp of each query's scores is stored; the backward pass recomputes the probabilities from
+// it.
 //
 // As in `attention/cached`, a block of keys has one key for each invocation, and sums are rescaled
 // when a later block raises the maximum. For the weighted sum of the values, the keys of a block
@@ -8,9 +8,9 @@
 // (`attention/tile`). Dropout applies to the numerator of the softmax only.
 //
 // Some drivers (lavapipe) run a kernel as a loop over the invocations. In every iteration they
-// compute the address of a read again, with all that it depends on. A variable that is live across
-// a barrier is loaded instead. So the address of the next read is a variable that advances before a
-// barrier.
+// compute the address of a read again, with everything that it depends on. A variable that is live
+// across a barrier is loaded instead. So the address of the next read is a variable that advances
+// before a barrier.
 
 @group(1) @binding(1) var<storage, read_write> lse: array<f32>;
 @group(1) @binding(4) var<storage, read_write> a: array<f32>;

@@ -3,7 +3,7 @@
 
 @group(1) @binding(0) var<storage, read> qkv: array<vec4<f32>>;
 
-// Columns `column ..` of the head at `at`.
+// Four columns, from `column` on, of the head at `at`.
 fn qkv_quad(at: u32, column: u32) -> vec4<f32> {
     return qkv[(at + column) / 4u];
 }

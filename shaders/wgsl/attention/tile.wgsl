@@ -3,9 +3,9 @@
 // queries for a tile of keys) in blocks of WORKGROUP_SIZE rows.
 //
 // The kernels sum the rows of a block, each multiplied by a weight for each row of the tile. For
-// this the invocations are divided into SLICES slices. The slices take turns of eight rows of a
-// block. The ROW_INVOCATIONS invocations of a slice sum its rows, four columns each. At the end the
-// sums of the slices are added in workgroup memory.
+// this the invocations are divided into SLICES slices. The slices take turns, eight rows of a block
+// at a time. The ROW_INVOCATIONS invocations of a slice sum its rows, four columns each. At the end
+// the sums of the slices are added in workgroup memory.
 
 // A value for each row of the tile.
 alias RowValues = vec4<f32>;
@@ -26,7 +26,7 @@ fn tile_rows(first: u32) -> vec4<u32> {
     return min(vec4<u32>(first, first + 1u, first + 2u, first + 3u), vec4<u32>(pass_uniform.tokens - 1u));
 }
 
-// Columns `column ..` of the rows at four addresses: one vector for each column.
+// Four columns, from `column` on, of the rows at four addresses: one vector for each column.
 fn qkv_columns(at: vec4<u32>, column: u32) -> mat4x4<f32> {
     return transpose(mat4x4<f32>(qkv_quad(at.x, column), qkv_quad(at.y, column), qkv_quad(at.z, column), qkv_quad(at.w, column)));
 }
@@ -51,7 +51,7 @@ fn weighted_columns(columns: vec4<f32>, weights: vec4<f32>) -> mat4x4<f32> {
     return mat4x4<f32>(columns.x * weights, columns.y * weights, columns.z * weights, columns.w * weights);
 }
 
-// Stores columns `4 quad ..` of slice `slice`.
+// Stores columns 4 quad to 4 quad + 3 of slice `slice`.
 fn store_slice(slice: u32, quad: u32, sums: mat4x4<f32>) {
     let at = 4u * (slice * ROW_INVOCATIONS + quad);
     scratch[at] = sums[0];
@@ -93,9 +93,9 @@ fn add_products(sum: RowValues, row: vec4<f32>, columns: SharedRead, j: u32) -> 
     return next;
 }
 
-// Adds four columns of the weighted rows of a block that belong to slice `slice`. The block has
-// `end` rows, whose weights begin at `weights_at` in workgroup memory. `first` is the address of
-// the slice's first row. An address beyond `last` is clamped to it; the weight of such a row is
+// Adds four columns, from `column` on, of the weighted rows of slice `slice` in a block. The block
+// has `end` rows, whose weights begin at `weights_at` in workgroup memory. `first` is the address
+// of the slice's first row. An address beyond `last` is clamped to it; the weight of such a row is
 // zero.
 fn add_weighted_rows(
     sums: mat4x4<f32>,

@@ -1,4 +1,4 @@
-// The gradient before dropout and the factor of a branch. Dropped elements are zero.
+// Passes a gradient back through dropout and the factor of a branch. Dropped elements are zero.
 
 @group(1) @binding(0) var<storage, read> dy: array<f32>;
 @group(1) @binding(4) var<storage, read_write> out: array<f32>;

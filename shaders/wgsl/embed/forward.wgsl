@@ -10,7 +10,7 @@
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) invocation: u32) {
     let row = group.y;
     let token = tokens[row] - step_uniform.first;
-    // A token before this part wraps around, far beyond its last row.
+    // For a token before this part the difference wraps around, far beyond the part's last row.
     if token >= step_uniform.rows {
         return;
     }

@@ -1,6 +1,6 @@
 // The loss of a row of logits, -ln softmax(logits)[target], and its gradient with respect to the
-// products of the head, which replaces the logits: (softmax(logits) - onehot(target)) times the
-// slope of the logit.
+// products of the head: (softmax(logits) - onehot(target)), times the slope of the logit and the
+// scale of the pass. The gradient replaces the logits.
 
 // The type of a maximum, and workgroup memory for it.
 alias ScratchValue = f32;

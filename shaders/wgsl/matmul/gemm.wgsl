@@ -2,10 +2,11 @@
 // columns.
 //
 // An invocation keeps the sums of sixteen rows of four columns. `owner` is the index of the
-// invocation along x over all workgroups; it owns these four columns. The rows are staged in
-// workgroup memory for all invocations; each invocation reads its own columns. Other files define
-// the operands: `tile_products` stages chunks of the depth, `stage` reads rows, `multiply` reads
-// columns, `epilogue` stores sums, and `stage_rows`, `staged_rows` and `round_operand` define the
+// invocation along x, over all workgroups, and determines its four columns. The rows are staged in
+// workgroup memory for all invocations; each invocation reads its own columns. The depth is the
+// dimension that products are summed over. Other files define the operands: `tile_products` stages
+// 32 or 64 steps of the depth at a time, `stage` reads rows, `multiply` reads columns, `epilogue`
+// stores sums, and `stage_rows`, `staged_rows`, `staged_quad` and `round_operand` define the
 // precision of operands.
 
 const WORKGROUP_SIZE: u32 = 32u;

@@ -1,9 +1,9 @@
 // y = W x: a projection with its norm as prologue and an epilogue.
 //
 // A workgroup computes some strips of 32 output features for a tile of tokens. An invocation owns
-// output features (rows of W): neighbours read neighbouring elements. A chunk of the inputs is
-// staged in workgroup memory, the same for all invocations. Sums pass through workgroup memory, a
-// share of them in each iteration, so that an epilogue (rotation, gating) can combine features of
+// output features (rows of W): neighbours read neighbouring elements. Inputs are staged in
+// workgroup memory for all invocations, some columns at a time. Sums pass through workgroup memory,
+// a share of them in each iteration, so that an epilogue (rotation, gating) can combine features of
 // different invocations.
 
 fn work(group: vec3<u32>, invocation: u32) {

@@ -1,6 +1,7 @@
-// Sums of an invocation: sixteen rows of four features, since reads are the bottleneck. For each
-// step of the depth it reads sixteen inputs and four weights, and multiplies each with each.
-// Sixteen rows are a 4 x 4 matrix only because WGSL scales and adds such matrices.
+// The sums of an invocation: sixteen rows of four features, since reads are the bottleneck. For
+// each step of the depth the invocation reads sixteen inputs and four weights, and multiplies every
+// input by every weight. Sixteen rows are a 4 x 4 matrix only because WGSL scales and adds such
+// matrices.
 
 alias Rows = mat4x4<f32>;
 

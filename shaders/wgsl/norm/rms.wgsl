@@ -1,7 +1,7 @@
 // RMSNorm: x / sqrt(mean(x^2) + eps) * gamma.
 
-// Zero for the mean, which is not subtracted, and 1 / root mean square of the `width`
-// elements of a row.
+// Zero for the mean, which is not subtracted, and 1 / root mean square of the `width` elements of a
+// row.
 fn statistics(row: u32, width: u32, invocation: u32) -> vec2<f32> {
     var squares = 0.0;
     for (var column = invocation % ROW_INVOCATIONS; column < width; column += ROW_INVOCATIONS) {

@@ -1,5 +1,5 @@
-// A norm as the prologue of a projection: the statistics of the tile's rows are computed before
-// the first row is read.
+// A norm as the prologue of a projection: the statistics of the tile's rows are computed before the
+// product.
 
 // Statistics of the tile's rows.
 var<workgroup> row_statistics: array<vec2<f32>, TILE_ROWS>;

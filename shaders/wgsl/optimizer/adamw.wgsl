@@ -40,8 +40,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let first = fma(vec4<f32>(update.beta1), first_moments[at], (1.0 - update.beta1) * g);
     let second = fma(vec4<f32>(update.beta2), second_moments[at], (1.0 - update.beta2) * g * g);
     let deviation = sqrt(second * update.correction2) + update.eps;
-    let keep_scale = parameters[at] * (1.0 - select(0.0, update.decay, region.decays != 0u));
+    let decayed = parameters[at] * (1.0 - select(0.0, update.decay, region.decays != 0u));
     first_moments[at] = first;
     second_moments[at] = second;
-    parameters[at] = keep_scale - update.lr * update.correction1 * first / deviation;
+    parameters[at] = decayed - update.lr * update.correction1 * first / deviation;
 }

@@ -1,4 +1,4 @@
-// Multiplies and adds in registers, in 32 independent chains an invocation, to measure arithmetic
+// Multiplies and adds in registers, in 32 independent chains per invocation, to measure arithmetic
 // throughput.
 
 const WORKGROUP_SIZE: u32 = 256u;

@@ -1,4 +1,4 @@
-// No rotation: positions are added to the embedding, or bias the scores.
+// No rotation: positions are added to the embedding or bias the scores, or the layer uses none.
 
 fn rotate_feature(position: u32, feature: u32, value: f32, partner: f32) -> f32 {
     return value;

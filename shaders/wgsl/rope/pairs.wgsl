@@ -16,8 +16,8 @@ fn rotate_feature(position: u32, feature: u32, value: f32, partner: f32) -> f32 
     return fma(partner, sine, value * own.x);
 }
 
-// Rotates the pair that begins at the even column `column`; `direction` is 1, or -1 to undo it in
-// the backward pass.
+// Rotates the pair that begins at the even column `column`; `direction` is 1, or -1 to undo the
+// rotation in the backward pass.
 fn rotate_pair(position: u32, column: u32, pair: vec2<f32>, direction: f32) -> vec2<f32> {
     let own = angle(position, column);
     let sine = direction * own.y;

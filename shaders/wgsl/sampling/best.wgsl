@@ -1,4 +1,4 @@
-// The best candidate of a workgroup; of equals, the smallest token.
+// The best candidate of a workgroup; among equals, the smallest token.
 
 // An order key, and its token.
 var<workgroup> bests: array<vec2<u32>, WORKGROUP_SIZE>;

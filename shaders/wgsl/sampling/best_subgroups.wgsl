@@ -1,4 +1,4 @@
-// The best candidate of a workgroup; of equals, the smallest token. Each subgroup finds its own
+// The best candidate of a workgroup; among equals, the smallest token. Each subgroup finds its own
 // without memory, and the subgroups exchange theirs through memory once.
 
 // A subgroup has at least eight invocations.

@@ -1,6 +1,6 @@
 // Tokens are sorted into bins by their distance below the greatest logit: the leading bits of the
-// distance as an f32. A bin spans a sixteenth of its distance, so the weights in it are alike, and
-// can be summed as integers, whose sum is the same in any order.
+// distance as an f32. A bin spans a sixteenth of its distance, so its weights are similar, and can
+// be summed as integers, whose sum is the same in any order.
 
 // The bin of a distance with these bits.
 fn bin_of(distance: u32) -> u32 {
@@ -22,7 +22,8 @@ fn bin_weight(bin: u32) -> f32 {
     return weight(bitcast<f32>(bin_begin(bin)));
 }
 
-// The weight of a token of `bin`, in units of the weight at its beginning.
+// The weight of a token of `bin`, in whole units. The weight at the beginning of the bin is UNIT
+// units.
 fn weight_units(distance: u32, bin: u32) -> u32 {
     if distance >= INFINITE {
         return 0u;

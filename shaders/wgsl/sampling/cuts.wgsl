@@ -80,8 +80,8 @@ fn cuts_by_weight() -> bool {
     return sampling.top_p < 1.0;
 }
 
-// The last bin to list. With top-k and top-p it is top-k's bin, since top-p counts a share of what
-// top-k keeps. Otherwise no cut may have dropped the bin.
+// The last bin to list. With top-k and top-p it is top-k's bin, since top-p counts a share of the
+// tokens that top-k keeps. Otherwise it is the first of the bins where the cuts fall.
 fn last_candidate_bin(invocation: u32, count_bin: u32) -> u32 {
     if cuts_by_count() && cuts_by_weight() {
         return count_bin;

@@ -1,5 +1,5 @@
-// Cuts the candidates exactly, and draws from the rest. One workgroup, since most lists are
-// short.
+// Cuts the candidates exactly, and draws from those that remain. One workgroup does this, since
+// most lists are short.
 
 @group(0) @binding(4) var<storage, read> histogram: array<u32>;
 @group(0) @binding(5) var<storage, read> candidates: array<vec2<u32>>;

@@ -1,5 +1,6 @@
-// The greatest logit of a tile of the vocabulary, and its token; with noise, if the token is drawn
-// from all. As the first sampling step it also clears the histogram.
+// The greatest logit of a tile of the vocabulary, and its token. If the next token is drawn from
+// all tokens, noise is added to the logits. As the first sampling step, it also clears the
+// histogram.
 
 @group(0) @binding(2) var<storage, read> logits: array<f32>;
 @group(0) @binding(3) var<storage, read_write> tile_maxima: array<vec2<u32>>;

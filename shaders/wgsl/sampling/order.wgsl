@@ -32,10 +32,10 @@ fn distance_below(order: u32, greatest: u32) -> u32 {
     return min(bitcast<u32>(number(greatest) - number(order)), INFINITE);
 }
 
-// A candidate is an order key and a token. Every other one is better than this.
+// A candidate is an order key and a token. Every other candidate is better than this one.
 const NOTHING = vec2<u32>(0u, 0xffffffffu);
 
-// The better of two candidates; of equals, the one of the smaller token.
+// The better of two candidates; among equals, the one with the smaller token.
 fn better(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
     return select(a, b, b.x > a.x || (b.x == a.x && b.y < a.y));
 }

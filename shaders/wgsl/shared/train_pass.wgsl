@@ -13,7 +13,7 @@ struct TrainPassUniform {
     scale: f32,
     // Dropout: the key of the hash.
     key: u32,
-    // A hash below it drops its element.
+    // An element whose hash is below this is dropped.
     threshold: u32,
     // The factor of elements that are kept.
     keep: f32,

@@ -1,5 +1,5 @@
-//! A custom model, which continues a prompt with the weights named on the command line. Without
-//! weights, the first run trains some on this file; see `train.rs`.
+//! Continues a prompt with a custom model and the weights named on the command line.
+//! If there are no weights, the first run trains them on this file; see `train.rs`.
 
 use std::io::{Write, stdout};
 use std::process::ExitCode;

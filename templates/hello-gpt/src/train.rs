@@ -1,4 +1,4 @@
-//! Trains the model on the source of this crate, for a few seconds.
+//! Trains the model on `main.rs`, for a few seconds.
 
 use std::path::Path;
 

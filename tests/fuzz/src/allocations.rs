@@ -15,7 +15,7 @@ thread_local! {
     static PEAK: Cell<isize> = const { Cell::new(0) };
 }
 
-/// Counts `change` bytes. A thread that is ending has no counters any more.
+/// Counts `change` bytes. A thread that is ending no longer has counters.
 fn count(change: isize) {
     let held = HELD.try_with(|held| {
         held.set(held.get() + change);
@@ -53,7 +53,8 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// Calls `work`. Returns its result, and the most bytes that this thread held more than before.
+/// Calls `work`. Returns its result, and the peak of the bytes that this thread held beyond those
+/// that it held before.
 pub fn peak<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let before = HELD.get();
     PEAK.set(before);

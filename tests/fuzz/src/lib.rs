@@ -5,17 +5,17 @@
 //! and checks what all parsers promise:
 //!
 //! - no panic, no abort, no endless loop;
-//! - at most 10 MB of memory for a file of 1 KB, which `allocations` counts, and in proportion for
-//!   a longer one;
+//! - at most 10 MB of memory for a file of 1 KB, and in proportion for a longer one (`allocations`
+//!   counts it);
 //! - an error is a sentence.
 //!
-//! A function checks what its own format promises: for an input that is accepted, the next step of
-//! a user works or is refused with a sentence, too.
+//! A function also checks the next step of a user: with an input that the parser has accepted, it
+//! works, or is refused with a sentence.
 //!
 //! An input depends on the target, the seed of the run and a number. `tests/parsers.rs` tries the
-//! same 4,000 of each target in every test run, and 100,000 in CI. The program of this crate, which
-//! `.ci/fuzz` starts, tries any number of others. An input that once broke something is in
-//! `corpus`, in a folder for each target, and is tried first.
+//! same 4,000 inputs of each target in every test run, and 100,000 in CI. The program of this
+//! crate, which `.ci/fuzz` starts, tries any number, with any seed. An input that once broke
+//! something is in `corpus`, in a folder for each target, and is tried first.
 
 pub mod allocations;
 mod mutate;
@@ -39,6 +39,6 @@ pub struct Target {
     /// Takes an input. Returns whether the parser accepts it.
     ///
     /// # Errors
-    /// A promise that is broken, as a sentence. A panic is one, too.
+    /// Fails with a sentence if a promise is broken. A panic counts as a broken promise.
     pub check: fn(&Place, &[u8]) -> Result<bool, String>,
 }

@@ -1,8 +1,8 @@
 //! Tries any number of inputs: `gpt-fuzz [TARGET] [COUNT] [SEED]`.
 //!
-//! All targets run unless one is named, on as many threads as the machine has. The inputs of
-//! another seed are others. The status is 1 if any input breaks a promise; the file with the input
-//! is in the message, and `gpt-fuzz TARGET FILE` tries it alone.
+//! All targets run unless one is named, on as many threads as the machine has. Another seed gives
+//! other inputs. The status is 1 if any input breaks a promise; the message names the file with the
+//! input, and `gpt-fuzz TARGET FILE` tries it alone.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -58,11 +58,11 @@ fn next<'a>(left: &Mutex<impl Iterator<Item = &'a Target>>) -> Option<&'a Target
     left.lock().expect("no thread panics").next()
 }
 
-/// Most kinds of failures of a target that are shown.
+/// The number of kinds of failures after which a target ends.
 const KINDS: usize = 30;
 
-/// Runs a target and prints a row of the table, after the failures of different kinds. Returns
-/// whether all promises are kept.
+/// Runs a target and prints a row of the table, after one failure of each kind. Returns whether all
+/// promises are kept.
 fn report(target: &Target, seed: u64, count: u64) -> bool {
     let start = Instant::now();
     let mut kinds = BTreeSet::new();

@@ -1,21 +1,22 @@
 //! Damages valid files.
 //!
-//! Random bytes are refused at the magic number, so inputs are small valid files with a few
-//! changes each: of bits and bytes, of integers, of runs that are removed, repeated or moved, of
-//! parts of another file, of words that mean something in the format. JSON is changed as a tree,
-//! too: otherwise nearly every change of a long text is a syntax error.
+//! Random bytes are refused at the magic number, so inputs are small valid files with a few changes
+//! each. A change overwrites bits, bytes or an integer; removes, repeats or copies a range of
+//! bytes; takes the end from another file; or inserts a word that means something in the format.
+//! JSON is changed as a tree, too: otherwise nearly every change of a long text would be a syntax
+//! error.
 
 use serde_json::{Map, Value};
 
 use crate::random::Random;
 
-/// Most bytes of an input. Parsers see what is longer only if a test gives it to them.
+/// The most bytes of an input. Only valid files and files of the corpus may be longer.
 const LONGEST: usize = 4 << 10;
 
 /// The valid files of a format, and words of it.
 pub struct Corpus {
     seeds: Vec<Vec<u8>>,
-    /// Those that are JSON.
+    /// The valid files that are JSON.
     trees: Vec<Value>,
     words: Vec<Vec<u8>>,
 }
@@ -32,7 +33,7 @@ impl Corpus {
         &self.seeds
     }
 
-    /// A damaged file. Among many, some are not damaged.
+    /// A damaged file. By chance, a few are not damaged.
     pub fn input(&self, random: &mut Random) -> Vec<u8> {
         let mut bytes = match self.trees.is_empty() || random.once_in(2) {
             true => random.of(&self.seeds).clone(),
@@ -153,7 +154,7 @@ fn cut(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// A run of bytes from `at`, short ones more often.
+/// A range of bytes from `at`, more often a short one.
 fn run(length: usize, at: usize, random: &mut Random) -> std::ops::Range<usize> {
     let most = 1 << random.below(9);
     at..length.min(at + 1 + random.below(most))
@@ -205,7 +206,7 @@ fn integer(bytes: &mut [u8], at: usize, random: &mut Random) {
     field.copy_from_slice(&new.to_le_bytes()[..width]);
 }
 
-/// Replaces the first number in decimal from `at`.
+/// Replaces the first decimal number at or after `at`.
 fn digits(bytes: &mut Vec<u8>, at: usize, random: &mut Random) {
     let Some(start) = bytes[at..].iter().position(u8::is_ascii_digit).map(|n| at + n) else {
         return;
@@ -225,7 +226,7 @@ fn decimal(random: &mut Random) -> String {
     }
 }
 
-/// A value of JSON that may be anything.
+/// A random JSON value.
 fn value(random: &mut Random, words: &[Vec<u8>]) -> Value {
     match random.below(9) {
         0 => Value::Null,

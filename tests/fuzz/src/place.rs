@@ -16,7 +16,7 @@ impl Place {
     /// A new folder for the inputs of a target.
     ///
     /// # Panics
-    /// The folder cannot be made.
+    /// If the folder cannot be made.
     pub fn new(target: &str) -> Place {
         let memory = Path::new("/dev/shm");
         let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
@@ -35,17 +35,17 @@ impl Place {
     /// Writes a file and returns its path.
     ///
     /// # Panics
-    /// It cannot be written.
+    /// If the file cannot be written.
     pub fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.path(name);
         std::fs::write(&path, bytes).expect("a folder that can be written");
         path
     }
 
-    /// Writes a file that is the same for all inputs.
+    /// Writes a file that is the same for all inputs, unless it exists.
     ///
     /// # Panics
-    /// It cannot be written.
+    /// If the file cannot be written.
     pub fn keep(&self, name: &str, bytes: impl FnOnce() -> Vec<u8>) -> PathBuf {
         let path = self.path(name);
         if !path.exists() {
@@ -55,7 +55,8 @@ impl Place {
         path
     }
 
-    /// Whether an expensive step is due for `thing`: it is new here, and one of about `n` that are.
+    /// Whether an expensive step is due for `thing`: about one in `n` things is chosen, the first
+    /// time that it occurs here.
     pub fn is_due(&self, thing: &str, n: u64) -> bool {
         use std::hash::{DefaultHasher, Hash, Hasher};
         let mut hasher = DefaultHasher::new();

@@ -1,5 +1,5 @@
-//! Random numbers (SplitMix64, Steele et al. 2014). A dependency could change its stream in a new
-//! version, and a failing input could not be made again.
+//! Random numbers (SplitMix64, Steele et al. 2014). A new version of a dependency could change its
+//! stream, and then a failing input could not be reproduced.
 
 /// A stream of numbers.
 pub struct Random(u64);

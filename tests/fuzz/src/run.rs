@@ -16,7 +16,7 @@ use crate::{Place, Target};
 /// The seed of the inputs that every test run tries.
 pub const SEED: u64 = 22;
 
-/// Most bytes that an input of 1 KB may make the program allocate.
+/// The most bytes that an input of 1 KB may make the program allocate.
 const MEMORY: usize = 10 << 20;
 
 /// What a run saw.
@@ -35,7 +35,7 @@ pub struct Report {
 /// An input that broke a promise.
 #[derive(Debug)]
 pub struct Failure {
-    /// The number of the input; none for a file of the corpus.
+    /// The number of the input; none for a file of the corpus or a valid file.
     pub number: Option<u64>,
     target: &'static str,
     which: String,
@@ -44,7 +44,7 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The promise that is broken, without numbers: equal for inputs that break the same.
+    /// The promise that is broken, without digits: equal for inputs that break the same promise.
     pub fn kind(&self) -> String {
         self.what.chars().filter(|c| !c.is_ascii_digit()).take(100).collect()
     }
@@ -61,10 +61,10 @@ impl fmt::Display for Failure {
 /// breaks a promise is written to `failures`.
 ///
 /// # Errors
-/// The first input that breaks a promise.
+/// Fails with the first input that breaks a promise.
 ///
 /// # Panics
-/// A seed is refused, or a file cannot be read or written.
+/// If a valid file is refused, or a file cannot be read or written.
 pub fn run(
     target: &Target,
     seed: u64,
@@ -109,16 +109,16 @@ pub fn run(
 /// Tries one file.
 ///
 /// # Errors
-/// The promise that it breaks.
+/// Fails with the promise that the input breaks.
 pub fn attempt(target: &Target, place: &Place, input: &[u8]) -> Result<(bool, usize), String> {
-    // An abort leaves it there.
+    // After an abort, the file is still there.
     place.write("input", input);
     catch_messages();
     IN_ATTEMPT.with_borrow_mut(|message| *message = Some(String::new()));
     let check = AssertUnwindSafe(|| (target.check)(place, input));
     let (result, peak) = allocations::peak(|| catch_unwind(check));
     let message = IN_ATTEMPT.take().unwrap_or_default();
-    // Spans of tokens point into texts that a thread keeps until it is told not to.
+    // Spans of tokens point into texts that are kept for the thread until they are invalidated.
     proc_macro2::extra::invalidate_current_thread_spans();
     let accepted = result.unwrap_or_else(|_| Err(format!("it panics: {message}")))?;
     let most = MEMORY * input.len().div_ceil(1 << 10).max(1);
@@ -174,7 +174,7 @@ fn corpus_files(target: &str) -> Vec<(String, Vec<u8>)> {
 /// below it.
 ///
 /// # Errors
-/// The text is neither.
+/// Fails if the text is neither.
 pub fn is_sentence(text: &str) -> Result<(), String> {
     let (first, list) = text.split_once('\n').unwrap_or((text, ""));
     let is_list =

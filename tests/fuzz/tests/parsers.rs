@@ -1,11 +1,11 @@
-//! Every parser takes damaged files in each test run, the same ones each time. `.ci/fuzz` tries as
-//! many as one likes, from the same sequence.
+//! Gives damaged files to every parser, the same ones in each test run. `.ci/fuzz` tries as many as
+//! you like, from the same sequence.
 
 use std::path::Path;
 
 use gpt_fuzz::{TARGETS, run};
 
-/// Tries the first inputs of a target. It accepts some of them and refuses others.
+/// Tries the first inputs of a target. Asserts that it accepts some of them and refuses others.
 fn holds(name: &str, inputs: u64) {
     let target = TARGETS.iter().find(|target| target.name == name).expect("a target of the table");
     let failures = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fuzz");
@@ -16,7 +16,7 @@ fn holds(name: &str, inputs: u64) {
     assert!(share.contains(&report.accepted), "{} inputs are accepted", report.accepted);
 }
 
-/// Two tests for each target, so that targets run beside each other.
+/// Declares two tests for each target, so that targets run in parallel.
 macro_rules! targets {
     ($($name:ident),* $(,)?) => {
         $(#[test] fn $name() { holds(stringify!($name), 4_000); })*

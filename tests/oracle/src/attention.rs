@@ -41,7 +41,7 @@ impl Qkv {
     }
 
     /// Rotates queries and keys of `layer` by an angle proportional to their position, so their
-    /// products depend on the distance (Su et al. 2021). The identity for layers without rotation.
+    /// products depend on the distance (Su et al. 2021). Does nothing in layers without rotation.
     pub fn rotate(self, spec: &Spec, layer: u32) -> Qkv {
         self.rotated(spec, layer, 1.0)
     }
@@ -149,7 +149,7 @@ pub fn attention_weights(spec: &Spec, layer: u32, qkv: &Qkv, head: usize) -> Mat
     scores.map_rows(softmax)
 }
 
-/// The slope of the `i`th of `n` heads, from 1 on (Press et al. 2022, section 3): `2^(-bias i / n)`
+/// The slope of head `i` of `n`, counted from 1 (Press et al. 2022, section 3): `2^(-bias i / n)`
 /// if `n` is a power of two. Otherwise, with `power` the largest power of two below `n`, the first
 /// `power` heads have the slopes of `power` heads, and the others every second slope of `2 power`
 /// heads.

@@ -19,7 +19,7 @@ pub fn dequantise(tensor: &HostTensor<'_>) -> Matrix {
     Matrix::from_rows(tensor.columns, rows)
 }
 
-/// The values of one block: one of them, or 32 that share a scale.
+/// The values of one block: a single number, or 32 or 256 numbers that share scales.
 fn block(format: Format, bytes: &[u8]) -> Vec<f64> {
     let half = |at: usize| f16::from_le_bytes([bytes[at], bytes[at + 1]]).to_f64();
     match format {

@@ -9,7 +9,7 @@
 //! A GPT predicts the token after each of its input tokens:
 //! 1. `embed` maps each token to a vector, the *residual stream*, and adds its position;
 //! 2. each block adds two terms: *attention* mixes tokens, the *MLP* works on each token alone;
-//! 3. the *head* multiplies the vector with each token's vector: the logits.
+//! 3. the *head* multiplies the vector by each token's vector, which gives the logits.
 //!
 //! `backward` has the loss and its gradients. Random weights are in `gpt_runtime::weights`, and
 //! `compare` of `gpt-tests` measures errors.
@@ -108,7 +108,7 @@ impl Gpt {
         self.softcap(&products)
     }
 
-    /// The input of the head's matrix: `norm(activation(dense x))` with a dense layer, else `x`.
+    /// The input of the head's matrix: `x`, or `norm(activation(dense x))` with a dense layer.
     fn head_input(&self, x: &Matrix) -> Matrix {
         match &self.parameters.head_dense {
             Some((_, own)) => norm(self.spec.norm, own, &self.dense(x).1),
@@ -293,7 +293,8 @@ fn sinusoid(position: usize, column: usize, width: usize) -> f64 {
     if column.is_multiple_of(2) { angle.sin() } else { angle.cos() }
 }
 
-/// The name of a step in `layer`. Its kernel in the first layer has no norm, and another name.
+/// The name of a step in `layer`. In the first layer the step has another name, because its kernel
+/// has no norm.
 fn first(layer: u32, later: &'static str, first: &'static str) -> &'static str {
     if layer == 0 { first } else { later }
 }

@@ -9,7 +9,7 @@ use super::matrix::Matrix;
 pub struct NormParameters {
     /// The factor of each feature, if the norm has parameters.
     pub gamma: Option<Vec<f64>>,
-    /// The shift of each feature, if the model has biases.
+    /// The shift of each feature, if the norm has a bias.
     pub beta: Option<Vec<f64>>,
 }
 

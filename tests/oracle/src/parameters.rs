@@ -20,7 +20,7 @@ pub struct Parameters {
     /// The norm of the embedding, if the model has one.
     pub embedding_norm: Option<NormParameters>,
     pub blocks: Vec<BlockParameters>,
-    /// The norm before the head of a pre-norm model.
+    /// The norm before the head; none in a post-norm model.
     pub final_norm: Option<NormParameters>,
     /// The dense layer of the head and the norm of its activation, if the head has them.
     pub head_dense: Option<(Linear, NormParameters)>,
@@ -187,8 +187,8 @@ impl Linear {
 /// The parameters of one block.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BlockParameters {
-    /// The norm of attention: before it, or after its residual (post-norm); none in a post-branch
-    /// block.
+    /// The norm of attention: before it, or after its residual (post-norm). None in a post-branch
+    /// block, and in the first layer if the spec has `first_attn_bare`.
     pub norm_1: Option<NormParameters>,
     /// The projection to queries, keys and values.
     pub qkv: Linear,
@@ -197,7 +197,8 @@ pub struct BlockParameters {
     pub attention_out: Linear,
     /// The norm of the attention's output, in a sandwich or post-branch block.
     pub branch_norm_1: Option<NormParameters>,
-    /// The norm of the MLP, like `norm_1`; none if parallel branches share theirs.
+    /// The norm of the MLP, before it or after its residual. None in a post-branch block, and if
+    /// parallel branches share their norm.
     pub norm_2: Option<NormParameters>,
     /// The norm of the MLP's output, like `branch_norm_1`.
     pub branch_norm_2: Option<NormParameters>,
@@ -211,7 +212,7 @@ pub struct BlockParameters {
 pub struct Linear {
     /// `[out, in]`.
     pub weight: Matrix,
-    /// `[out]`, if the model has biases.
+    /// `[out]`, if the layer has a bias.
     pub bias: Option<Vec<f64>>,
 }
 
@@ -223,7 +224,7 @@ impl Linear {
 }
 
 impl Gpt {
-    /// The model of `plan` with `weights`.
+    /// Reads the model of `plan` from `weights`.
     pub fn new(plan: &Plan, weights: &dyn Weights) -> Result<Gpt, Error> {
         let reader = Reader { plan, weights };
         let spec = plan.spec.clone();
@@ -256,7 +257,7 @@ impl Gpt {
         Ok(gpt)
     }
 
-    /// Also checks that the plan's shapes follow from the spec.
+    /// Asserts that the plan's shapes follow from the spec.
     fn check_shapes(&self) {
         let spec = &self.spec;
         let shape = |name: &str, matrix: &Matrix, rows: u32, columns: u32| {

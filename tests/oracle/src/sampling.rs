@@ -12,11 +12,12 @@ const SLACK: f64 = 1e-4;
 /// The tokens that may be sampled from some logits.
 pub struct Choice<'a> {
     sampling: &'a Sampling,
-    /// The difference of the greatest logit and each one, in f32: tokens with equal differences are
-    /// equally likely.
+    /// The greatest logit minus each logit, in f32: tokens with equal differences are equally
+    /// likely.
     below: Vec<f32>,
-    /// Tokens that pass the filters for certain, and those that may pass.
+    /// Whether each token passes the filters for certain.
     certain: Vec<bool>,
+    /// Whether each token may pass the filters.
     possible: Vec<bool>,
 }
 
@@ -87,7 +88,7 @@ fn left(below: &[f32], sampling: &Sampling, slack: f64) -> Vec<bool> {
     left
 }
 
-/// `-ln(-ln u)`, where `1 - u` is the hash of seed, draw and token in units of 2^-32, and a half.
+/// `-ln(-ln u)`, where `1 - u` is the hash of seed, draw and token plus a half, in units of 2^-32.
 fn gumbel(seed: u64, draw: u32, token: u32) -> f64 {
     let key = hash(draw.wrapping_add(0x9E37_79B9));
     let key = hash(hash(key ^ seed as u32) ^ (seed >> 32) as u32);

@@ -3,14 +3,14 @@
 #![no_implicit_prelude]
 
 ::runtime::gpt_model! {
-    /// By the crate's path.
+    /// Declared by the macro's path.
     pub struct Plain { vocab: 5, context: 4, layers: 1, heads: 1, embed: 8 }
 }
 
 use ::runtime::gpt_model as declare;
 
 declare! {
-    /// Under another name.
+    /// Declared by the macro under another name.
     pub struct Closure {
         vocab: 5, context: 4, layers: 1, heads: 1, embed: 8,
         mlp: Gated { hidden: 8, activation: |x| x * abs(x) },

@@ -1,9 +1,9 @@
-//! The fewest specs whose kernels have what the kernels of all odd specs have, for engines whose
-//! driver compiles slowly.
+//! A few specs whose kernels have all files that the kernels of all odd specs have, for engines
+//! whose driver compiles slowly.
 //!
-//! Most odd specs differ from a preset in one key, so that a failure names it. Each then adds a
-//! few new kernels to the many that it shares with the preset but for their sizes. Crossed specs
-//! take their keys from several odd specs, so a dozen of them cover the same kernels.
+//! Most odd specs differ from a preset in one key, so that a failure names it. Most kernels of such
+//! a spec differ from the preset's only in their sizes, and few are new. Crossed specs take their
+//! keys from several odd specs, so a dozen of them cover the same kernels.
 
 use std::collections::HashSet;
 
@@ -11,20 +11,20 @@ use gpt_plan::{Format, Kernel, Plan, Spec, hash};
 
 use super::odd;
 
-/// The unit of coverage. The kernels of the chosen specs have each one that the kernels of all odd
+/// The unit of coverage. The kernels of the chosen specs have each unit that the kernels of all odd
 /// specs have.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Cover {
-    /// Each two WGSL files of a kernel in f32, since files meet in the functions that one calls and
-    /// another defines.
+    /// Each pair of WGSL files of a kernel in f32, because one file calls functions that another
+    /// defines.
     Pairs,
     /// Each WGSL file.
     Files,
 }
 
-/// Names and specs whose kernels have every file, or every two files together, that the kernels of
-/// all odd specs have; few, but not provably the fewest. The ragged sizes come first. `kernels`
-/// returns the kernels of a pass.
+/// Names and specs whose kernels have every file, or every pair of files, that the kernels of all
+/// odd specs have. They are few, but not provably the fewest. The ragged sizes come first.
+/// `kernels` returns the kernels of a plan to cover: those of inference or of training.
 pub fn covering(cover: Cover, kernels: fn(&Plan) -> &[Kernel]) -> Vec<(String, Spec)> {
     const RAGGED: [&str; 4] = ["one_of_everything", "primes", "primes_gated", "wide_head"];
     let covered = |name: &str, spec: &Spec| -> HashSet<String> {
@@ -50,7 +50,7 @@ pub fn covering(cover: Cover, kernels: fn(&Plan) -> &[Kernel]) -> Vec<(String, S
     }
     let mut chosen = Vec::new();
     while !missing.is_empty() {
-        // The largest number of missing files; of equals, the first spec.
+        // The spec that has the most of what is missing; among equals, the first one.
         let ragged = candidates.iter().position(|(name, ..)| RAGGED.contains(&name.as_str()));
         let gain = |at: &usize| candidates[*at].2.intersection(&missing).count();
         let best = ragged.or_else(|| (0..candidates.len()).rev().max_by_key(gain));
@@ -61,7 +61,7 @@ pub fn covering(cover: Cover, kernels: fn(&Plan) -> &[Kernel]) -> Vec<(String, S
     chosen
 }
 
-/// Each two of the files of a kernel.
+/// Each pair of the files of a kernel.
 fn pairs(files: &[impl std::fmt::Display]) -> Vec<String> {
     let after = |at: usize| files[at + 1..].iter().map(move |b| format!("{} {b}", files[at]));
     (0..files.len()).flat_map(after).collect()
@@ -73,7 +73,7 @@ fn is_f32(kernel: &Kernel) -> bool {
     !Format::ALL.iter().any(other)
 }
 
-/// Enough candidates that more of them save no spec.
+/// The number of crossed specs to choose from. With more of them, as many specs are chosen.
 const CROSSED: u32 = 400;
 
 /// Keys that depend on each other come from one odd spec, other keys from others. The same number

@@ -1,5 +1,5 @@
 //! Specs for tests: scaled-down presets here, odd ones for every key and ragged edge in `odd`, and
-//! in `cover` the few that have the kernels of all odd ones. It is a separate crate because tests
+//! in `cover` a few that have the WGSL files of all odd ones. The crate is separate because tests
 //! of kernels alone need no engine.
 
 mod cover;
@@ -60,7 +60,8 @@ pub fn article() -> Spec {
     Spec { layers: 3, block: Block::PostNorm, ..gpt2() }
 }
 
-/// Rows of more than one block of 256 columns, and the down projection with more than two.
+/// A spec whose matrices have rows of more than one block of 256 columns, and the down projection
+/// rows of more than two.
 pub fn wide() -> Spec {
     Spec {
         context: 40,
@@ -90,7 +91,7 @@ pub fn projections() -> Vec<(&'static str, Spec)> {
     specs
 }
 
-/// Rotary positions by bases that repeat over the layers.
+/// Rotary positions with bases that repeat over the layers.
 fn rope(theta: &[Option<f64>], dims: u32) -> Positions {
     Positions::Rope(Rope::new(Pattern(theta.to_vec().into()), dims))
 }

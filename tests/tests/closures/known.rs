@@ -1,4 +1,4 @@
-//! Known activations, written as closures as their papers have them, against f64.
+//! Compares known activations, written as closures like in their papers, with f64.
 //!
 //! Three implementations are compared: the interpreter ([`gpt_plan::Formula::eval_f32`]), generated
 //! Rust ([`Gpt::activate`]), and WGSL on the GPU. Every result is finite. Its relative error is at
@@ -66,7 +66,7 @@ fn silu_slope(x: f64) -> f64 {
     sigmoid(x) * (1.0 + x * sigmoid(-x))
 }
 
-/// `sqrt(2 / pi)`, of the tanh approximation of GELU.
+/// `sqrt(2 / pi)`, a constant of the tanh approximation of GELU.
 const ROOT: f64 = 0.797_884_560_802_865_4;
 
 fn gelu_slope(x: f64) -> f64 {
@@ -117,7 +117,8 @@ known! {
         };
 }
 
-/// 1e-6 to 1e4 of both signs, zero, and steps of 0.37 where exponentials overflow and underflow.
+/// Numbers of both signs from 1e-6 to 1e4, zero, and steps of 0.37 up to where exponentials
+/// overflow and underflow.
 fn arguments() -> Vec<f32> {
     let decades = (-6..=3).map(|k| 10f64.powi(k));
     let magnitudes = decades.flat_map(|d| [1.0, 1.7, 2.3, 3.1, 4.9, 7.7].map(|m| m * d));

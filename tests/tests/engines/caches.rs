@@ -85,8 +85,8 @@ fn a_long_cache_is_split() {
 #[test]
 fn a_rounded_cache_has_the_error_of_its_format() {
     let (case, expected) = Case::new(2);
-    // The relative error of a number is at most 2^-12 or 2^-9: squared and averaged 2e-8 and
-    // 1.3e-6. Scores magnify it, and layers add it up.
+    // The relative error of a number is at most 2^-11 or 2^-8, and its mean square about 4e-8 or
+    // 3e-6. Scores magnify it, and layers add it up.
     for (cache, least, most) in [(CacheFormat::F16, 1e-10, 1e-6), (CacheFormat::Bf16, 1e-8, 6e-5)] {
         let found = case.decoded(cache);
         // Position 0 has a single key with weight 1, so only the rounding of its value counts.
@@ -110,7 +110,7 @@ fn a_trace_has_the_rounded_values() {
     for values in qkv.values.chunks(row) {
         assert!(values[..q].iter().any(|x| x.to_bits() & 0xFFFF != 0), "queries are not rounded");
         let rounded = values[q..].iter().all(|x| x.to_bits() & 0xFFFF == 0);
-        assert!(rounded, "keys and values are");
+        assert!(rounded, "keys and values are rounded");
     }
 }
 

@@ -13,7 +13,7 @@ use gpt_tests::{specs, training};
 /// The bound of a gradient's relative error.
 const BOUND: f64 = 1e-5;
 
-/// Trainers with buffers full of NaN.
+/// Creates trainers whose buffers are full of NaN.
 fn engine(
     isa: Isa,
     threads: usize,
@@ -51,7 +51,7 @@ fn shapes(isas: &[Isa]) {
 
 #[test]
 fn every_odd_spec() {
-    // Two threads and one in turn, because tests already occupy the cores.
+    // Two threads or one, in turn, because tests already occupy the cores.
     for (i, (name, spec)) in specs::odd().into_iter().enumerate() {
         check(name, &spec, Isa::available()[0], 2 - i % 2);
     }

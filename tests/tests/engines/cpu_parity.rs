@@ -43,7 +43,7 @@ fn in_other_formats(numbers: std::ops::Range<usize>) {
     }
 }
 
-/// Rows of several blocks of 256 and a partial one, with all instruction sets. They have more
+/// Rows of one or more blocks of 256 and a partial one, with all instruction sets. They have more
 /// columns than a product takes at a time.
 #[test]
 fn blocks_of_k_quants() {

@@ -1,6 +1,6 @@
-//! A GPU that is lost in the middle of a generation or of a training step: a typed error, and
-//! another device goes on. The device is the caller's and has no handler of errors, so an error
-//! that goes to it is a panic.
+//! If a GPU is lost in the middle of a generation or of a training step, calls return a typed
+//! error, and another device can continue. The wgpu device is the caller's and has no error
+//! handler, so an error that is not caught would be a panic.
 
 use gpt_plan::{Format, Plan};
 use gpt_runtime::train::{RandomWindows, Saved, Tokens};
@@ -33,7 +33,7 @@ fn model(device: &Device) -> Model<Untyped> {
     Model::from_plan(plan, &UnitGain::new(plan, 3, Format::F32), device).unwrap()
 }
 
-/// Every call of a session after the loss, whatever it did before.
+/// Every call of a session fails after the loss, whatever the session did before.
 #[test]
 fn a_session_whose_device_is_lost_returns_an_error() {
     type Before = fn(&mut gpt_runtime::Session);
@@ -80,7 +80,7 @@ fn a_session_whose_device_is_lost_returns_an_error() {
     is_lost(Model::<Untyped>::from_plan(model.plan(), &weights, &device), "another model");
 }
 
-/// The rest of a text is written on another device.
+/// Another device writes the rest of a text.
 #[test]
 fn another_device_goes_on_with_a_text() {
     let Some((own, device)) = gpu::own_device() else { return };

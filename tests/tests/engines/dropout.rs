@@ -1,5 +1,5 @@
-//! Engines drop the same elements as the oracle: gradients of a batch with dropout, for every odd
-//! spec.
+//! Engines drop the same elements as the oracle: compares the gradients of a batch with dropout,
+//! for every odd spec on the CPU and for some of them on a GPU.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use gpt_tests::unit_gain::UnitGain;
 
 fn check(specs: Vec<(&str, Spec)>, engine: Engine<'_>, bound: f64) {
     for (name, spec) in specs {
-        // A plan has dropout only if its spec has.
+        // A plan has dropout only if its spec does.
         let spec = Spec { dropout: 0.2, ..spec };
         let plan = specs::plan(name, &spec);
         let weights = UnitGain::new(plan, 5, Format::F32);

@@ -1,6 +1,6 @@
-//! The smallest sizes: a vocabulary, a head and a context of 1, a prompt as long as the context and
-//! one longer, a text of one character. Each has the oracle's values on both engines, or an error
-//! of one sentence.
+//! Edge cases: a vocabulary, a head and a context of 1, a prompt as long as the context and one
+//! longer, a text of one character. Each has the right values on both engines, or an error of one
+//! sentence.
 
 use gpt_plan::{Format, Spec};
 use gpt_runtime::train::{RandomWindows, Tokens};
@@ -54,7 +54,7 @@ fn small_models_have_the_values_of_the_oracle() {
     }
 }
 
-/// A prompt that fills the context has one token after it; a longer one is refused.
+/// One token follows a prompt that fills the context; a longer prompt is refused.
 #[test]
 fn prompts_as_long_as_the_context() {
     for (what, keys) in SMALL {
@@ -76,7 +76,7 @@ fn prompts_as_long_as_the_context() {
             let error = session.push(&ids).map(drop).unwrap_err();
             assert!(matches!(error, Error::Input(_)), "{what}: {error}");
             assert!(error.to_string().contains("tokens do not fit"), "{what}: {error}");
-            // The session is as it was.
+            // The session is unchanged.
             assert!(session.push(fitting).is_ok());
         }
     }

@@ -75,7 +75,7 @@ impl Weights for Gradients {
 #[test]
 fn every_gradient_on_the_cpu() {
     for fixture in of_transformers() {
-        // Encoders have hidden states only.
+        // Encoders without a head have only hidden states.
         let Some(expected) = fixture.loss else { continue };
         let plan = specs::plan(&fixture.name, &fixture.spec());
         let file = weights::open(&fixture.weights, plan, None).unwrap();
@@ -120,7 +120,7 @@ fn check_gradients(fixture: &Fixture, file: &[u8]) {
     }
 }
 
-/// Every spec can be written as a `config.json`, from which it is read again.
+/// Every spec can be written as a `config.json` and read from it again.
 #[test]
 fn every_config_is_written() {
     for fixture in of_transformers() {

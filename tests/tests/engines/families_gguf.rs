@@ -11,8 +11,8 @@ use gpt_runtime::{Device, DeviceKind, DeviceOptions, Format};
 use gpt_tests::families::{Fixture, of_gguf, of_transformers};
 use gpt_tests::{gpu, specs};
 
-/// Rotary angles and some norms of transformers are in f32, also in a model in f64, and so are
-/// divisors of frequencies in a GGUF.
+/// transformers computes rotary angles and some norms in f32, even in a model in f64, and a GGUF
+/// stores divisors of frequencies in f32.
 const BOUND: f64 = 1e-11;
 
 #[test]

@@ -85,7 +85,7 @@ fn inference(device: &Arc<GpuDevice>, plan: &'static Plan, format: Format) -> Ve
     outputs
 }
 
-/// The parameters and moments after two steps of two batches each.
+/// The losses of two steps of two batches each, and the parameters and moments after them.
 fn training(device: &Arc<GpuDevice>, plan: &'static Plan, recompute: Recompute) -> Vec<Vec<f32>> {
     let weights = UnitGain::new(plan, 5, Format::F32);
     let length = plan.spec.context.min(33);
@@ -108,7 +108,8 @@ fn training(device: &Arc<GpuDevice>, plan: &'static Plan, recompute: Recompute) 
     outputs
 }
 
-/// A compiler may combine operations otherwise where an index is checked.
+/// Asserts that outputs are equal up to rounding: a compiler may combine operations differently
+/// where an index is checked.
 #[track_caller]
 fn same(what: &str, checked: &[Vec<f32>], trusted: &[Vec<f32>]) {
     assert_eq!(checked.len(), trusted.len(), "{what}");

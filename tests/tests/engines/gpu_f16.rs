@@ -20,8 +20,8 @@ use serde_json::Value;
 /// The relative error of rounding to f16.
 const UNIT: f64 = 1.0 / 2048.0;
 
-/// The bound of a gradient's relative error: two operands in each of several products, most of
-/// which averages out.
+/// The bound of a gradient's relative error: each of several products rounds two operands, and most
+/// of the errors average out.
 const BOUND: f64 = 8.0 * UNIT;
 
 /// The initial loss scale on GPUs.
@@ -38,8 +38,8 @@ fn trainer(device: &Arc<GpuDevice>, plan: &'static Plan, recompute: Recompute) -
     trainer
 }
 
-/// The gradients of `batch`, whose loss is weighted by `share`, divided by `scale` after the
-/// backward pass.
+/// The gradients of `batch`. The loss is multiplied by `share` and `scale`, and the gradients are
+/// divided by `scale` after the backward pass.
 fn gradients(
     plan: &Plan,
     trainer: &mut GpuTrainer,
@@ -136,8 +136,8 @@ fn small_gradients_survive_and_large_ones_change_nothing() {
     let square: f64 = found.iter().map(|g| f64::from(*g).powi(2)).sum();
     let norm = square.sqrt() / f64::from(SCALE);
     let update = Update { clip: Some((norm / 3.0) as f32), scale: SCALE, ..training::update(1) };
-    let said = trainer.update(&update).unwrap();
-    assert!((said / norm - 1.0).abs() < 1e-5, "{said} is not {norm}");
+    let reported = trainer.update(&update).unwrap();
+    assert!((reported / norm - 1.0).abs() < 1e-5, "{reported} is not {norm}");
     let moments = read(plan, &mut trainer, TensorState::FirstMoment).concat();
     for (moment, gradient) in moments.iter().zip(&found) {
         let expected = 0.1 / 3.0 * gradient / SCALE;
@@ -242,8 +242,8 @@ fn a_run_skips_overflows_and_resumes_exactly() {
     assert!(parameters(&mut second) == parameters(&mut whole));
 }
 
-/// With a batch so large that the gradient of a token nearly underflows, a step equals a step in
-/// f32 in almost all elements.
+/// With a batch so large that the gradient of a token nearly underflows, a step differs from a step
+/// in f32 by less than a percent.
 #[test]
 #[ignore = "long on a software adapter; CI runs it"]
 fn a_trainer_scales_the_loss() {

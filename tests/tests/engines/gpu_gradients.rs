@@ -99,7 +99,7 @@ fn split_matrices_and_reused_buffers() {
         let longest = plan.tensors.iter().map(|t| t.columns).max().unwrap_or(1);
         let weights = UnitGain::new(plan, 5, Format::F32);
         let gpt = Gpt::new(plan, &weights).unwrap();
-        // Sixty-four of the longest rows, the minimum; the position table is never split.
+        // Parts hold 64 of the longest rows, the minimum; the position table is never split.
         let part = u64::from(longest) * 4 * 64;
         let positions = 4 * u64::from(spec.context) * u64::from(spec.embed);
         let mut trainer = trainer(&device, plan, Recompute::Nothing, part.max(positions));
@@ -165,7 +165,7 @@ fn a_head_in_chunks() {
 }
 
 /// Masks are a function of the pass's key: the same key gives the same gradients, with and without
-/// recomputed activations, and another key different ones.
+/// recomputed activations, and another key gives different ones.
 #[test]
 fn masks_come_from_their_key() {
     let Some(device) = gpu::device() else { return };
@@ -186,8 +186,8 @@ fn masks_come_from_their_key() {
     }
 }
 
-/// A step creates no buffer, bind group or pipeline. Opens its own device, because other tests
-/// create objects on the shared one.
+/// A step creates no buffer, bind group or pipeline. The test opens its own device, because other
+/// tests create objects on the shared one.
 #[test]
 fn a_step_creates_nothing() {
     if gpu::device().is_none() {

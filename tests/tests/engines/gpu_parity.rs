@@ -12,7 +12,7 @@ use gpt_tests::{gpu, parity, specs};
 /// The bound for f32 arithmetic and a driver's approximation of `exp`.
 const BOUND: f64 = 1e-10;
 
-/// The bound for a prompt's inputs rounded to f16: relative errors of up to 2^-12, which add up in
+/// The bound for a prompt's inputs rounded to f16: relative errors of up to 2^-11, which add up in
 /// the stream.
 const BOUND_F16: f64 = 1e-6;
 
@@ -36,15 +36,16 @@ fn check_within(name: &str, spec: &Spec, format: Format, device: &Arc<GpuDevice>
     );
 }
 
-/// Odd specs whose kernels have all that `cover` says, each in one format, because drivers compile
-/// slowly. The first is in the format with the number `first`, the next ones in those that follow.
+/// Specs whose kernels cover those of the odd specs by `cover`, each in one format, because drivers
+/// compile slowly. The first is in the format with the number `first`, the next ones in those that
+/// follow.
 fn in_formats(cover: Cover, first: usize) -> Vec<(String, Spec, Format)> {
     let formats = Format::ALL.into_iter().cycle().skip(first);
     let specs = specs::covering(cover, |plan| &plan.kernels).into_iter();
     specs.zip(formats).map(|((name, spec), format)| (name, spec, format)).collect()
 }
 
-/// All kernel variants that the adapter supports.
+/// The kernels with the variants that are on by default on any adapter.
 #[test]
 fn every_file() {
     let Some(device) = gpu::device() else { return };
@@ -84,7 +85,7 @@ fn every_format() {
     }
 }
 
-/// Rows of several blocks of 256 and a rest, with and without packed dot products.
+/// Rows of one or more blocks of 256 and a partial one, with and without packed dot products.
 #[test]
 #[ignore = "long on a software adapter; CI runs it"]
 fn blocks_of_k_quants() {
@@ -99,8 +100,9 @@ fn blocks_of_k_quants() {
     }
 }
 
-/// A file's mixture: queries, keys and values differ as well. The parts of the narrow model end
-/// within strips, so its fused matrix is held in f32. Small and large tiles leave different rests.
+/// Formats that differ within a model, and between queries, keys and values. In the narrow model
+/// the parts of the fused matrix end within strips, so it is held in f32. Tiles of other sizes
+/// leave other remainders.
 #[test]
 fn matrices_of_several_formats() {
     check_mixed(Features::DEFAULT);
@@ -168,7 +170,7 @@ fn wide_rows_and_many_keys() {
     }
 }
 
-/// Other tile sizes and both places of inputs.
+/// Other tile sizes, with double buffers and broadcasts.
 #[test]
 #[ignore = "long on a software adapter; CI runs it"]
 fn other_tiles() {

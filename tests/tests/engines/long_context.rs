@@ -98,14 +98,14 @@ fn a_text_does_not_wait_for_kernels() {
     assert_eq!(device.created(), before, "a pass created something");
 }
 
-/// A short context needs no split kernels.
+/// A short context and a bidirectional mask need no split kernels.
 #[test]
 fn a_short_context_has_no_splits() {
     let spec =
         |context, mask| Spec { context, mask: gpt_plan::Pattern::all(mask), ..specs::gpt2() };
-    let parts =
+    let splits =
         |context, mask| specs::plan("short", &spec(context, mask)).split_attention.is_some();
-    assert!(!parts(gpt_plan::SPLIT_FROM, gpt_plan::Mask::Causal));
-    assert!(parts(gpt_plan::SPLIT_FROM + 1, gpt_plan::Mask::Causal));
-    assert!(!parts(2 * gpt_plan::SPLIT_FROM, gpt_plan::Mask::Bidirectional));
+    assert!(!splits(gpt_plan::SPLIT_FROM, gpt_plan::Mask::Causal));
+    assert!(splits(gpt_plan::SPLIT_FROM + 1, gpt_plan::Mask::Causal));
+    assert!(!splits(2 * gpt_plan::SPLIT_FROM, gpt_plan::Mask::Bidirectional));
 }

@@ -14,7 +14,7 @@ const BOUND: f64 = 1e-10;
 /// A spec of [`specs::odd`].
 fn spec(name: &str) -> Spec {
     let found = specs::odd().into_iter().find(|(other, _)| *other == name);
-    found.unwrap_or_else(|| panic!("{name} is a spec")).1
+    found.unwrap_or_else(|| panic!("no spec is called {name}")).1
 }
 
 fn load(name: &str, format: Format, device: &Device) -> (Model<Untyped>, Gpt) {
@@ -100,7 +100,7 @@ fn all_logits(found: &Observation) -> Vec<f32> {
     rows.flat_map(|row| found.logits(row).to_vec()).collect()
 }
 
-/// One chunk, then chunks whose queries see the keys of earlier ones.
+/// Observes a text as one chunk, then in chunks whose queries see the keys of earlier ones.
 fn check(name: &str, format: Format, device: &Device) {
     let (model, oracle) = load(name, format, device);
     let spec = &oracle.spec;

@@ -7,11 +7,11 @@ use gpt_tests::oracle::{Gpt, Masks, Matrix, Parameters};
 use gpt_tests::unit_gain::UnitGain;
 use gpt_tests::{specs, tokens};
 
-/// The step of a central difference. Its error is about its square, plus 1e-16 over it from
-/// rounding.
+/// The step of a central difference. The error of the difference is about the square of the step,
+/// plus 1e-16 divided by the step from rounding.
 const STEP: f64 = 1e-5;
 
-/// Element `index` of tensor `tensor`, shifted by `by`.
+/// Adds `by` to element `index` of tensor `tensor`.
 fn shift(parameters: &mut Parameters, tensor: usize, index: usize, by: f64) {
     let mut at = 0;
     parameters.visit(&mut |_, values| {
@@ -76,7 +76,7 @@ fn gradients_match_finite_differences() {
     }
 }
 
-/// Two sequences with a dropout of a third.
+/// Two sequences with a dropout of 0.3.
 #[test]
 fn gradients_with_dropout_match_finite_differences() {
     for (name, spec) in specs::odd() {

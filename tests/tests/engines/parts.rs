@@ -120,7 +120,7 @@ fn rows_in_all_parts_are_read() {
     }
 }
 
-/// The layouts of real matrices in all formats: parts are as large as a binding allows, strips stay
+/// The layouts of real matrices in all formats: no part is larger than a binding, strips stay
 /// whole, and no row is lost.
 #[test]
 fn layouts_of_large_matrices() {
@@ -142,7 +142,7 @@ fn layouts_of_large_matrices() {
             assert_eq!(panels, layout.panels);
         }
     }
-    // With rows of 128 MiB, no strip fits a binding.
+    // With rows of 128 MiB, no strip fits in a binding.
     assert_eq!(MatrixLayout::new(Format::F32, 1, 32 << 20), None);
 }
 

@@ -1,5 +1,5 @@
-//! Checks the plans of random specs and compares both engines with the oracle, shrunk to the
-//! smallest spec that fails.
+//! Checks the plans of random specs and compares both engines with the oracle. A spec that fails is
+//! shrunk.
 
 use gpt_plan::Format;
 use gpt_runtime::__private::gpu::GpuModel;
@@ -7,12 +7,12 @@ use gpt_tests::{gpu, parity, random};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-/// A random spec may be badly conditioned: a stream of width 1 cancels, and a norm magnifies the
-/// rest. A bug still has a much larger error. On the CPU the bound is a thousand times the bound of
-/// ordinary specs.
+/// The bound on a GPU. A random spec may be badly conditioned: a stream of width 1 cancels, and a
+/// norm magnifies what is left. A bug still has a much larger error. On the CPU the bound is a
+/// thousand times the bound of ordinary specs.
 const BOUND: f64 = 1e-8;
 
-/// The same cases in every run, so a failure is reproducible.
+/// Tests the same cases in every run, so a failure is reproducible.
 fn run(cases: u32, test: impl Fn(&gpt_plan::Spec, Format)) {
     let config =
         Config { cases, failure_persistence: None, max_shrink_iters: 64, ..Config::default() };

@@ -1,5 +1,5 @@
 //! Compares sampling on the GPU and on the CPU with f64: all kinds of logits, all filters, several
-//! tokens a submission.
+//! tokens per submission.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -17,10 +17,11 @@ use gpt_runtime::{Error, Model, Sampler, Sampling, Stop, Untyped};
 use gpt_tests::oracle::Choice;
 use gpt_tests::{gpu, specs};
 
-/// Draws from each set of logits.
+/// The number of draws from each set of logits.
 const DRAWS: u32 = 24;
 
-/// The error of a GPU's logarithm is about 2^-21; a logit over a temperature adds 2^-24 of itself.
+/// The error of a GPU's logarithm is about 2^-21; the division of a logit by a temperature adds
+/// 2^-24 of the quotient.
 const BOUND: f64 = 1e-4;
 
 /// A model with constant logits: blocks add nothing to its stream of ones, and the head reads the
@@ -146,7 +147,7 @@ fn samplings(vocab: usize) -> Vec<Sampling> {
     samplings
 }
 
-/// Both samplers on these logits.
+/// Checks both samplers on these logits.
 fn check(what: &str, device: &Arc<GpuDevice>, logits: &[f32], samplings: &[Sampling]) {
     let mut session = session(device, logits);
     let mut found = vec![0.0; logits.len()];
@@ -209,8 +210,8 @@ fn logits_of_all_kinds() {
     }
 }
 
-/// Logits whose quotient by a temperature is beyond f32. Their order and their distances are not, so
-/// the likeliest token is drawn, on both engines.
+/// Logits that overflow f32 when they are divided by a temperature. Both engines still draw the
+/// likeliest token, because the distances between logits are large.
 #[test]
 fn great_logits_do_not_overflow() {
     let vocab = 4099;
@@ -282,8 +283,8 @@ fn all_logits_are_nan() {
     }
 }
 
-/// A seed determines a text, independently of earlier texts and of the tokens a submission. A stop
-/// token ends it.
+/// A seed determines a text, whatever the earlier texts and the number of tokens per submission. A
+/// stop token ends the text.
 #[test]
 fn seeds_and_stops() {
     let Some(device) = gpu::device() else { return };
@@ -303,7 +304,7 @@ fn seeds_and_stops() {
         let stops = [299, text[at]];
         let end = text.iter().position(|id| stops.contains(id)).unwrap();
         assert!(end <= first);
-        // As many stop tokens as the device takes, and one more.
+        // Two stop tokens, and more of them than the device checks.
         let many: Vec<u32> = (0..20).map(|i| 10_000 + i).chain(stops).collect();
         for stops in [&stops[..], &many] {
             let stopped = generate(&mut *session, &sampling, stops, DRAWS);

@@ -36,7 +36,7 @@ fn a_gpu_passes() {
     }
 }
 
-/// A third of the formats; three consecutive numbers have all of them.
+/// A third of the formats. Three consecutive numbers cover all of them.
 fn formats(number: usize) -> Vec<Format> {
     Format::ALL.into_iter().skip(number % 3).step_by(3).collect()
 }
@@ -60,7 +60,8 @@ fn engines_pass_in_training() {
     }
 }
 
-/// An error in a kernel of the backward pass is named by its gradient.
+/// For a wrong kernel of training, the self-test names the first wrong result: the loss or a
+/// gradient.
 #[test]
 fn a_wrong_kernel_of_training_is_named() {
     if gpu::device().is_none() {
@@ -84,7 +85,7 @@ fn a_wrong_kernel_of_training_is_named() {
     }
 }
 
-/// A device that samples from some of the tokens only.
+/// The self-test finds a device that samples from only some of the tokens.
 #[test]
 fn a_wrong_sampling_kernel_is_named() {
     if gpu::device().is_none() {

@@ -19,7 +19,7 @@ fn all<M>(session: &mut Session<M>, tokens: &[u32]) -> Vec<f32> {
     logits
 }
 
-/// Logits may differ by the order of f32 sums only.
+/// Asserts that logits are equal, up to the order of f32 sums.
 #[track_caller]
 fn same(what: &str, device: &Device, found: &[f32], expected: &[f32]) {
     let expected: Vec<f64> = expected.iter().map(|x| f64::from(*x)).collect();
@@ -89,7 +89,7 @@ fn interleaved_sessions_are_independent() {
         let mut first = model.session().capacity(20).open().unwrap();
         let mut second = model.session().capacity(20).open().unwrap();
         for (i, (a, b)) in a.chunks(2).zip(b.chunks(2)).enumerate() {
-            // Equal to the bit, because they run the same kernels on the same numbers.
+            // Equal bit for bit, because they run the same kernels on the same numbers.
             assert_eq!(first.push(a).unwrap().to_vec(), expected.0[i], "{}", device.name());
             assert_eq!(second.push(b).unwrap().to_vec(), expected.1[i], "{}", device.name());
         }
@@ -124,7 +124,7 @@ fn an_open_session_creates_nothing() {
             session.forward(&tokens, 16 * i as u32, want, &mut logits).now().unwrap();
         }
         session.forward(&tokens[..1], 48, LogitsRequest::Last, &mut logits).now().unwrap();
-        // A text of many tokens a submission creates none either, with any sampling.
+        // A text of many tokens per submission creates none either, with any sampling.
         for (i, sampling) in [Sampling::greedy(), Sampling::default()].iter().enumerate() {
             let mut chosen = VecDeque::from([1]);
             while chosen.len() < 8 {

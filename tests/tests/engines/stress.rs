@@ -1,5 +1,6 @@
-//! Sessions on several threads share a model: 16 sessions on 8 threads, two of each thread in turn,
-//! some of them dropped or forked in the middle. Every text equals the one that is generated alone.
+//! Sessions on several threads share a model: 16 sessions on 8 threads, two per thread in turn.
+//! Some generations are dropped in the middle, or continued by a fork of the session. Every text
+//! equals the one that is generated alone.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -26,7 +27,7 @@ struct Task {
 #[derive(Clone, Copy)]
 enum Middle {
     Nothing,
-    /// The session is dropped. On a GPU it has submissions in flight.
+    /// The generation is dropped, on a GPU with submissions in flight.
     Drop,
     /// A fork of the session writes the rest.
     Fork,
@@ -94,7 +95,7 @@ fn in_turn(model: &Model<SmolLm2>, tasks: &[Task]) -> Vec<Vec<u32>> {
     drop(running);
     for ((session, text), task) in sessions.into_iter().zip(&mut texts).zip(tasks) {
         if matches!(task.middle, Middle::Fork) {
-            // A sampler's draws belong to a generation, so a fork continues a greedy text only.
+            // A sampler's draws belong to a generation, so a fork can only continue a greedy text.
             let mut fork = session.fork().unwrap();
             drop(session);
             let last = *text.last().expect("a text has a middle");
@@ -106,7 +107,7 @@ fn in_turn(model: &Model<SmolLm2>, tasks: &[Task]) -> Vec<Vec<u32>> {
     texts
 }
 
-/// `rounds` times 16 sessions on 8 threads.
+/// Runs 16 sessions on 8 threads, `rounds` times.
 fn stress(device: &Device, rounds: u32) {
     let plan = <SmolLm2 as gpt_runtime::Gpt>::plan();
     let weights = UnitGain::new(plan, 3, Format::F32);

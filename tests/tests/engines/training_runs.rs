@@ -8,8 +8,9 @@ use gpt_runtime::{AdamW, Device, Trainer, TrainerSettings};
 use gpt_tests::{gpu, specs};
 use serde_json::Value;
 
-/// Steps of the whole run, and of its first half.
+/// Steps of the whole run.
 const STEPS: u64 = 8;
+/// Steps before the run is stopped and resumed.
 const HALF: u64 = 5;
 
 struct Run {
@@ -142,8 +143,8 @@ fn both_engines_learn_the_same() {
     }
 }
 
-/// A spec without dropout has no masks in its training pass; the request is refused, on both
-/// engines alike.
+/// A spec without dropout has no masks in its training pass, so both engines refuse a request for
+/// dropout.
 #[test]
 fn dropout_is_refused_where_the_spec_has_none() {
     let plan = specs::plan("Plain", &specs::odd()[0].1);

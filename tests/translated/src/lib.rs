@@ -1,6 +1,6 @@
 //! Every kernel as naga translates it for Vulkan (SPIR-V), Metal (MSL) and DX12 (HLSL).
 //!
-//! [`kernels`] collects the kernels of many plans with all their variants, [`Parsed`] is one of
+//! [`kernels`] collects the kernels of many plans with all their variants, a [`Parsed`] is one of
 //! them, and [`on_all_cores`] runs a check on each. The options are those that wgpu passes for
 //! trusted shaders: no injected checks, no zeroed workgroup memory.
 
@@ -21,7 +21,7 @@ use naga::{Module, ShaderStage};
 /// The entry point of every kernel.
 pub const ENTRY: (ShaderStage, &str) = (ShaderStage::Compute, "main");
 
-/// As wgpu's `ShaderRuntimeChecks::unchecked`.
+/// The same as wgpu's `ShaderRuntimeChecks::unchecked`.
 pub const UNCHECKED: BoundsCheckPolicies = BoundsCheckPolicies {
     index: BoundsCheckPolicy::Unchecked,
     buffer: BoundsCheckPolicy::Unchecked,
@@ -42,7 +42,7 @@ pub fn built_in() -> Vec<(String, Spec)> {
 }
 
 /// The kernels of these models for inference and training, each in its plain form and as all its
-/// variants. Kernels of different models with the same code are one.
+/// variants. Kernels with the same code are listed once.
 pub fn kernels(specs: impl IntoIterator<Item = (String, Spec)>) -> Vec<Kernel> {
     let mut known = HashSet::new();
     let mut all = Vec::new();
@@ -62,7 +62,7 @@ pub fn kernels(specs: impl IntoIterator<Item = (String, Spec)>) -> Vec<Kernel> {
     all
 }
 
-/// The few of `kernels` that have every file: each has one that no earlier one has.
+/// A few of `kernels` that together have every file: each has one that no earlier one has.
 pub fn with_every_file(kernels: Vec<Kernel>) -> Vec<Kernel> {
     let mut known: HashSet<&'static str> = HashSet::new();
     let mut is_new = |kernel: &Kernel| {
@@ -89,7 +89,8 @@ impl Parsed {
             .subgroup_stages(ShaderStages::COMPUTE)
             .subgroup_operations(SubgroupOperationSet::all());
         let info = validator.validate(&module).unwrap_or_else(|error| panic!("{name}: {error:?}"));
-        // A part of a matrix: one strip.
+        // The constants describe a part of a matrix. With 1 for each of them, it is valid and
+        // small.
         let mut constants = PipelineConstants::default();
         for (_, constant) in module.overrides.iter() {
             constants.insert(constant.name.clone().expect("constants have names"), 1.0);
@@ -106,7 +107,7 @@ impl Parsed {
     }
 }
 
-/// Calls `check` for each kernel on all cores, and panics with all errors.
+/// Calls `check` for each kernel on all cores, and panics with the first errors.
 pub fn on_all_cores(kernels: &[Kernel], check: impl Fn(&Parsed) -> Result<(), String> + Sync) {
     assert!(!kernels.is_empty());
     let next = AtomicUsize::new(0);

@@ -56,7 +56,7 @@ fn all() -> Vec<Kernel> {
     kernels(built_in().into_iter().chain(odd))
 }
 
-/// What a binding is to an API.
+/// The kind of a binding, as an API counts them.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Uniform,
@@ -137,7 +137,8 @@ fn on_metal(kernel: &Parsed) -> Result<(), String> {
     }
 }
 
-/// As wgpu's Metal backend: buffers and textures are numbered in the order of their bindings.
+/// Writes MSL as wgpu's Metal backend does: buffers and textures are numbered in the order of their
+/// bindings.
 fn write_msl(kernel: &Parsed) -> Result<String, String> {
     let mut bound = bindings(&kernel.module);
     bound.sort_by_key(|(binding, _)| (binding.group, binding.binding));
@@ -177,8 +178,8 @@ fn write_msl(kernel: &Parsed) -> Result<String, String> {
     Ok(text)
 }
 
-/// Cooperative matrices of 16 x 16 are Vulkan's; if naga writes them for another API, they need a
-/// test there.
+/// Only Vulkan has cooperative matrices of 16 x 16. If naga writes them for another API, they need
+/// a test there.
 fn must_fail(error: Option<String>) -> Result<(), String> {
     match error {
         Some(_) => Ok(()),
@@ -212,7 +213,8 @@ fn on_dx12(kernel: &Parsed) -> Result<(), String> {
     }
 }
 
-/// Plain kernels in the shader model of FXC, which every Windows has; subgroups and f16 need DXC.
+/// Writes HLSL: plain kernels in the shader model of FXC, which every Windows has, and kernels with
+/// subgroups or f16 in that of DXC.
 fn write_hlsl(kernel: &Parsed) -> Result<String, String> {
     let has = |feature| kernel.name.contains(feature);
     let shader_model = match (has("f16_arithmetic"), has("subgroups") || has("broadcasts")) {

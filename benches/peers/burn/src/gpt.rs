@@ -3,7 +3,7 @@
 //! instead of 2.5); a cache that is concatenated, which is one copy, because writing in place takes
 //! a kernel for the row and one for its view (4.4 instead of 3.6); attention as two products and a
 //! softmax, which burn fuses, because without tensor cores its flash kernel is no faster for a
-//! prompt and slower for a token (3.6, 2.6).
+//! prompt and slower for a token (3.6 instead of 2.6).
 
 use burn::module::Module;
 use burn::nn::{
@@ -27,8 +27,8 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// The vocabulary is reduced: burn binds a tensor as one buffer, and 32768 rows are lavapipe's
-    /// limit of 128 MiB.
+    /// The vocabulary is reduced: burn binds a tensor as one buffer, and lavapipe's limit is
+    /// 128 MiB. 32,768 rows take 96 MiB.
     pub const GPT2: Shape = Shape {
         vocab: 32_768,
         context: 1024,

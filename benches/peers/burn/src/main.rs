@@ -1,5 +1,5 @@
 //! Burn's part of `compare.py`: our benchmark, written as a user of burn would for its wgpu
-//! backend. Prints one JSON object in tokens per second.
+//! backend. Prints one JSON object with rates in tokens per second.
 //!
 //! Burn generates, fuses and tunes its kernels at run time, so all shapes are warmed up first. A
 //! prompt needs two passes: the first one tunes, and only a repeated sequence of operations is
@@ -27,15 +27,15 @@ fn main() -> Result<()> {
         ["version"] => println!("{VERSION}"),
         ["infer", "gpt2", prefill, decode] => infer(prefill.parse()?, decode.parse()?)?,
         ["train", "nano", steps] => train(steps.parse()?)?,
-        _ => bail!("version, infer gpt2 PREFILL DECODE or train nano STEPS were expected"),
+        _ => bail!("expected version, infer gpt2 PREFILL DECODE or train nano STEPS"),
     }
     Ok(())
 }
 
-/// Burn's default adapter, or the one of `CUBECL_WGPU_DEFAULT_DEVICE`.
+/// Burn's default adapter, or the one that `CUBECL_WGPU_DEFAULT_DEVICE` names.
 ///
-/// By default it submits after 32 kernels. A token of GPT-2 takes 258 kernels; in one submission it
-/// decodes a quarter faster on lavapipe.
+/// By default burn submits after 32 kernels. A token of GPT-2 takes 258 kernels; with all of them
+/// in one submission, decoding is a quarter faster on lavapipe.
 fn device() -> Result<Device> {
     let options = Device::wgpu_options().graphics_api(WgpuBackend::Vulkan);
     let device = options.tasks_max(512).init()?;
@@ -53,7 +53,7 @@ fn tokens(n: usize, vocab: usize) -> Vec<i32> {
 fn infer(prefill: usize, decode: usize) -> Result<()> {
     ensure!(
         prefill > 0 && decode > 0,
-        "at least one token of each was expected"
+        "PREFILL and DECODE have to be at least 1"
     );
     let device = device()?;
     let shape = Shape::GPT2;
@@ -61,8 +61,8 @@ fn infer(prefill: usize, decode: usize) -> Result<()> {
     let prompt = TensorData::new(tokens(prefill, shape.vocab), [1, prefill]);
     let prompt = Tensor::<2, Int>::from_data(prompt, &device);
     let (mut prefilled, mut decoded) = (0.0, 0.0);
-    // Warms up all lengths of the cache, because each may be tuned, then the prompt's second pass
-    // with a token or two after it. The next pass is measured.
+    // The first round warms up all lengths of the cache, because each may be tuned; the second
+    // warms up the prompt's second pass, with a token or two after it; the third is measured.
     for n in [decode, decode.min(2), decode] {
         let mut cache = Cache::default();
         let start = Instant::now();
@@ -84,7 +84,7 @@ fn infer(prefill: usize, decode: usize) -> Result<()> {
 
 /// Times AdamW steps on one batch of 12 sequences of 64 tokens, after five warm-up steps.
 fn train(steps: usize) -> Result<()> {
-    ensure!(steps > 0, "at least one step was expected");
+    ensure!(steps > 0, "STEPS has to be at least 1");
     let device = device()?.autodiff();
     let shape = Shape::NANO;
     let mut model = Gpt::new(&shape, &device);

@@ -77,8 +77,8 @@ fn norm(shape: &Shape, vb: VarBuilder<'_>) -> Result<LayerNorm> {
     Ok(LayerNorm::new(weight, bias, EPS))
 }
 
-/// The norm, composed from operations with gradients.
-fn learning(norm: &LayerNorm, x: &Tensor) -> Result<Tensor> {
+/// Computes a norm with operations that have gradients.
+fn differentiable(norm: &LayerNorm, x: &Tensor) -> Result<Tensor> {
     let x = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
     let variance = x.sqr()?.mean_keepdim(D::Minus1)?;
     let x = x.broadcast_div(&(variance + EPS)?.sqrt()?)?;
@@ -114,14 +114,19 @@ impl Block {
         Ok([part(0)?, part(1)?, part(2)?])
     }
 
-    fn attention(&self, [q, k, v]: [Tensor; 3], mask: Option<&Tensor>, learns: bool) -> Result<Tensor> {
+    fn attention(
+        &self,
+        [q, k, v]: [Tensor; 3],
+        mask: Option<&Tensor>,
+        train: bool,
+    ) -> Result<Tensor> {
         let scale = 1.0 / (q.dim(D::Minus1)? as f64).sqrt();
         let scores = (q.matmul(&k.transpose(2, 3)?)? * scale)?;
         let scores = match mask {
             Some(mask) => scores.broadcast_add(mask)?,
             None => scores,
         };
-        let weights = if learns {
+        let weights = if train {
             ops::softmax(&scores, D::Minus1)?
         } else {
             ops::softmax_last_dim(&scores)?
@@ -160,7 +165,7 @@ impl Gpt {
         })
     }
 
-    /// An empty cache.
+    /// Empties the cache.
     pub fn forget(&mut self) {
         self.blocks.iter_mut().for_each(|block| block.cache.reset());
     }
@@ -195,10 +200,10 @@ impl Gpt {
         let mut x = self.embed(tokens, 0)?;
         let mask = mask(tokens.dim(1)?, &x)?;
         for block in &self.blocks {
-            let heads = block.heads(&learning(&block.norms[0], &x)?)?;
+            let heads = block.heads(&differentiable(&block.norms[0], &x)?)?;
             x = (&x + block.attention(heads, Some(&mask), true)?)?;
-            x = (&x + block.mlp(&learning(&block.norms[1], &x)?)?)?;
+            x = (&x + block.mlp(&differentiable(&block.norms[1], &x)?)?)?;
         }
-        self.head(&learning(&self.norm, &x)?.flatten(0, 1)?)
+        self.head(&differentiable(&self.norm, &x)?.flatten(0, 1)?)
     }
 }

@@ -1,5 +1,5 @@
 //! Candle's part of `compare.py`: our benchmark, written like candle's own examples. Prints one
-//! JSON object in tokens per second.
+//! JSON object with rates in tokens per second.
 //!
 //! GPT-2 is implemented in `gpt`, because candle has none; the Llama of SmolLM2 is candle's.
 
@@ -29,7 +29,7 @@ fn main() -> Result<()> {
                 "f32" => DType::F32,
                 "f16" => DType::F16,
                 "bf16" => DType::BF16,
-                _ => bail!("{dtype} is not a type of this program"),
+                _ => bail!("unknown dtype {dtype}; expected f32, f16 or bf16"),
             };
             let variables = VarMap::new();
             let builder = VarBuilder::from_varmap(&variables, dtype, &Device::Cpu);
@@ -51,7 +51,7 @@ fn main() -> Result<()> {
             })?;
         }
         ["train", model, shape] => train(model, shape)?,
-        _ => bail!("infer DTYPE PREFILL DECODE, quantised FILE PREFILL DECODE or train MODEL BxT were expected"),
+        _ => bail!("expected version, infer DTYPE PREFILL DECODE, quantised FILE PREFILL DECODE or train MODEL BxT"),
     }
     Ok(())
 }
@@ -88,26 +88,26 @@ fn infer(
     Ok(())
 }
 
-/// Times AdamW steps on one batch for a second, after three warm-up steps. Gradients are not
-/// clipped, because candle does not support it.
+/// Times AdamW steps on one batch for at least a second and three steps, after three warm-up steps.
+/// Gradients are not clipped, because candle does not support it.
 fn train(model: &str, shape: &str) -> Result<()> {
-    let of = match model {
+    let sizes = match model {
         "gpt2" => Shape::GPT2,
         "nano" => Shape::NANO,
-        _ => bail!("{model} is not a model of this program"),
+        _ => bail!("unknown model {model}; expected gpt2 or nano"),
     };
-    let (sequences, length) = shape.split_once('x').context("BxT was expected")?;
+    let (sequences, length) = shape.split_once('x').context("expected BxT")?;
     let (sequences, length): (usize, usize) = (sequences.parse()?, length.parse()?);
     let variables = VarMap::new();
     let builder = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
-    let model = Gpt::new(&of, builder)?;
+    let model = Gpt::new(&sizes, builder)?;
     let settings = ParamsAdamW {
         lr: 1e-6,
         beta2: 0.99,
         ..ParamsAdamW::default()
     };
     let mut optimizer = AdamW::new(variables.all_vars(), settings)?;
-    let text = tokens(sequences * length + 1, of.vocab);
+    let text = tokens(sequences * length + 1, sizes.vocab);
     let inputs = Tensor::new(&text[..sequences * length], &Device::Cpu)?;
     let inputs = inputs.reshape((sequences, length))?;
     let targets = Tensor::new(&text[1..], &Device::Cpu)?;

@@ -1,5 +1,6 @@
 //! Meganeura's part of `../compare.py`: its own graphs of SmolLM2-135M in f32, on its default
-//! Vulkan adapter. Prints one JSON object in tokens per second.
+//! Vulkan adapter. Prints one JSON object with rates in tokens per second and the number of
+//! dispatches of a token.
 //!
 //! Its graphs have a fixed length, so there are two: one reads a whole prompt and outputs keys and
 //! values, the other decodes a token with its own cache. They are separate sessions, and the
@@ -25,7 +26,7 @@ fn main() -> Result<()> {
     match arguments[..] {
         ["version"] => println!("{VERSION}"),
         ["infer", "smollm2-135m", prefill, decode] => infer(prefill.parse()?, decode.parse()?)?,
-        _ => bail!("version or infer smollm2-135m PREFILL DECODE were expected"),
+        _ => bail!("expected version or infer smollm2-135m PREFILL DECODE"),
     }
     Ok(())
 }
@@ -75,7 +76,7 @@ fn greatest(logits: &[f32]) -> u32 {
 
 /// The results of a prompt.
 struct Prompt {
-    /// Tokens a second.
+    /// Tokens per second.
     speed: f64,
     /// The next token.
     next: u32,
@@ -127,7 +128,7 @@ fn prompt(config: &SmolLM2Config, n: usize) -> Result<Prompt> {
 fn infer(prefill: usize, decode: usize) -> Result<()> {
     ensure!(
         prefill > 0 && decode > 0,
-        "at least one token of each was expected"
+        "PREFILL and DECODE have to be at least 1"
     );
     let config = SmolLM2Config::smollm2_135m();
     let prompt = prompt(&config, prefill)?;
@@ -158,7 +159,7 @@ fn infer(prefill: usize, decode: usize) -> Result<()> {
     let again = step(last, prefill - 1);
     ensure!(
         again == prompt.next,
-        "a prompt leads to {}, its tokens to {again}",
+        "after the same tokens, prefill predicts token {} and decoding token {again}",
         prompt.next
     );
     let mut token = prompt.next;

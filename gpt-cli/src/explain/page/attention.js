@@ -3,7 +3,10 @@
 // Attention: a small map of every head, the map of one head with its tokens, and the prompt
 // coloured by the attention of the selected token.
 
-/** Weights of all maps as bytes, 255 times the square root. A zero is followed by their number. */
+/**
+ * Decodes the weights of all maps to bytes, each 255 times the square root of a weight. In the
+ * coded bytes, a zero is followed by the length of its run of zeros.
+ */
 function decodeAttention(text, length) {
   const coded = atob(text);
   const bytes = new Uint8Array(length);
@@ -26,7 +29,7 @@ function attention(data, selected) {
   const weight = (byte) => (byte / 255) ** 2;
   let color = () => [0, 0, 0];
 
-  // The map of a head as a picture, a pixel for each weight. Row i is the token that attends.
+  // Draws the map of a head, one pixel for each weight. Row i has the weights that token i gives.
   const picture = (canvas, layer, head) => {
     const shades = Array.from({ length: 256 }, (_, byte) => color(byte / 255));
     const image = new ImageData(n, n);
@@ -73,7 +76,8 @@ function attention(data, selected) {
     key = row.indexOf(Math.max(...row));
   };
 
-  // Sizes of the large map in CSS pixels: of a weight, and of the labels left of and above it.
+  // Sizes in the large map in CSS pixels: the side of a cell, and the space for the labels to the
+  // left and above.
   let layout = { cell: 1, gutter: 0 };
   const drawMap = (cursor) => {
     const context = canvas.getContext("2d");
@@ -95,7 +99,7 @@ function attention(data, selected) {
     context.drawImage(thumbs[open[0]][open[1]].firstChild, gutter, gutter, cell * n, cell * n);
     context.font = font;
     context.textBaseline = "middle";
-    // With small cells only every few tokens are named, and always the one at the cursor.
+    // If cells are small, only every few tokens have a label, and always the one at the cursor.
     const every = Math.ceil(12 / cell);
     const [query, column] = [cursor ? cursor[0] : selected.position, cursor ? cursor[1] : key];
     const write = (chosen, align, place) => data.tokens.forEach((token, i) => {

@@ -1,7 +1,7 @@
 "use strict";
 
-// The logit lens: a row for each token, a column for each depth, in a cell the likeliest next
-// token.
+// The logit lens: a table with a row for each token and a column for each depth. Each cell shows
+// the likeliest next token.
 
 function lens(data, selected) {
   const depths = data.lens.length;
@@ -37,7 +37,8 @@ function lens(data, selected) {
         make("span", { class: "number" }, percent(best[i + 1]))));
     }
     detail.replaceChildren(
-      make("p", {}, `After ${depthName(depth)}, the head expects after ${named(data, position)}:`),
+      make("p", {}, `The likeliest tokens after ${named(data, position)}, read after `
+        + `${depthName(depth)}:`),
       make("ol", { class: "best" }, ...bars));
     data.tokens.forEach((_, i) => rows[i].classList.toggle("selected", i === position));
   };
@@ -71,9 +72,9 @@ function lens(data, selected) {
   show(selected.position, depth);
 
   const element = section("lens", "Logit lens",
-    "The likeliest next token if the head read the residual stream after that layer. Colour is "
-    + "its probability; a line below it marks the token that does follow. Hover, or move with the "
-    + "arrow keys, for the five likeliest.",
+    "Each cell is the likeliest next token if the head read the residual stream after that layer. "
+    + "The colour is its probability, and a line below it means that this token does follow. "
+    + "Hover, or move with the arrow keys, for the five likeliest.",
     make("div", { class: "lens-and-detail" }, box, detail), legend("flow", "0", "100 %"));
   const draw = () => {
     const color = scale("flow");

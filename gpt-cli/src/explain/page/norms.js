@@ -2,14 +2,14 @@
 
 // The length of the residual stream at each depth: a line for each token, and the median.
 
-/** The namespace of SVG, from the parser, so that the page has no address in it. */
+/** The namespace of SVG, taken from the parser, so that the page contains no URL. */
 const SVG = (() => {
   const template = make("template");
   template.innerHTML = "<svg></svg>";
   return template.content.firstChild.namespaceURI;
 })();
 
-/** A new element of SVG with attributes. */
+/** A new SVG element with attributes and children. */
 function shape(name, attributes, ...children) {
   const element = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);

@@ -1,7 +1,7 @@
 "use strict";
 
-// What the drawings share: elements, labels of tokens, colours, the selected token, and moving in a
-// grid by arrow keys.
+// Code that the drawings share: elements, labels of tokens, colours, the selected token, and moving
+// in a grid with the arrow keys.
 
 /** A new element with attributes and children. */
 function make(name, attributes = {}, ...children) {
@@ -23,7 +23,7 @@ function section(id, title, about, ...children) {
 /** The marks that show blanks, bytes and invisible characters in a label. */
 const MARKS = /([␣⏎⇥␍]+|<0x[0-9A-F]{2}>|<U\+[0-9A-F]{4,6}>)/;
 
-/** The label of a token, its marks in a quieter colour. */
+/** The label of a token, with its marks in a quieter colour. */
 function label(text) {
   const span = make("span", { class: "label" });
   text.split(MARKS).forEach((part, i) => {
@@ -56,7 +56,7 @@ function scale(name) {
   };
 }
 
-/** Colours an element, and its text so that it can be read (about WCAG's luminance). */
+/** Colours an element, and makes its text dark or light, by about the luminance of WCAG. */
 function paint(element, rgb) {
   const linear = rgb.map((c) => ((c / 255 + 0.055) / 1.055) ** 2.4);
   const luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
@@ -83,13 +83,17 @@ function selection(position) {
   };
 }
 
-/** Makes one of `cells`, rows of elements, a tab stop. Arrow keys move within the grid. */
+/**
+ * Makes one of `cells`, rows of elements, a tab stop. Arrow keys move within the grid. Calls
+ * `focused` with the row and column of a cell that gets the focus. Returns a function that sets the
+ * tab stop.
+ */
 function roving(container, cells, focused) {
   let [row, column] = [0, 0];
-  const rows = new Map();
+  const places = new Map();
   cells.forEach((line, r) => line.forEach((cell, c) => {
     cell.tabIndex = -1;
-    rows.set(cell, [r, c]);
+    places.set(cell, [r, c]);
   }));
   const stop = (r, c) => {
     cells[row][column].tabIndex = -1;
@@ -98,7 +102,7 @@ function roving(container, cells, focused) {
   };
   stop(0, 0);
   container.addEventListener("focusin", (event) => {
-    const at = rows.get(event.target.closest("[tabindex]"));
+    const at = places.get(event.target.closest("[tabindex]"));
     if (!at) return;
     stop(...at);
     focused(...at);
@@ -120,7 +124,10 @@ function roving(container, cells, focused) {
   return stop;
 }
 
-/** The prompt as a list of buttons, which select a token. `note` is text below a label. */
+/**
+ * The prompt as a list of buttons, which select a token. `note`, if given, returns the text below
+ * the label at a position.
+ */
 function tokenList(data, selected, name, note) {
   const buttons = data.tokens.map((token, position) => {
     const button = make("button", { type: "button", class: "token" }, label(token.label));

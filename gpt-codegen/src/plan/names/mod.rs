@@ -2,8 +2,8 @@
 //!
 //! Safetensors files have the names of a class of transformers; `tables` has a table for each. The
 //! key `names` of a spec selects one. Without the key, the closest class gives the names, so that
-//! every model can be saved and loaded. GGUF files have llama.cpp's names
-//! (`blk.0.attn_q.weight`), which do not depend on the class, except that some files fuse tensors.
+//! every model can be saved and loaded. GGUF files have llama.cpp's names (`blk.0.attn_q.weight`).
+//! These depend on the class only where it fuses tensors, and in the norms of Falcon.
 
 mod tables;
 
@@ -12,8 +12,8 @@ use gpt_plan::{Block, FileTensor, Layout, NormKind, QkGroups, RotaryPairs, Spec,
 pub use tables::Heads;
 use tables::Table;
 
-/// Hugging Face's and GGUF's names of a tensor without `.weight` or `.bias`, and its number of rows
-/// in a file.
+/// A tensor of a weight file: its number of rows, its names in Hugging Face's files and in GGUF
+/// without `.weight` or `.bias`, and its layouts.
 pub struct Names {
     pub rows: u32,
     hf: String,
@@ -25,7 +25,7 @@ pub struct Names {
 impl Names {
     /// The file tensor with these names and the `suffix` `weight` or `bias`.
     pub fn source(&self, suffix: &str, layer_shift: i32) -> FileTensor {
-        // A bias has no orientation, but its rows are reordered with its matrix's.
+        // A bias has no orientation, but its rows are reordered with those of its matrix.
         let hf_layout = match self.hf_layout {
             Layout::Transposed if suffix == "bias" => Layout::RowMajor,
             layout => layout,
@@ -108,7 +108,7 @@ impl<'a> Scheme<'a> {
         self.model(self.spec.embed, self.table.head_dense, "output_dense")
     }
 
-    /// The norm after that layer.
+    /// The norm after the dense layer of the head.
     pub fn head_norm(&self) -> Names {
         self.model(self.spec.embed, self.table.head_norm, "output_dense_norm")
     }
@@ -134,8 +134,8 @@ impl<'a> Scheme<'a> {
     pub fn second_norm(&self) -> Names {
         let gguf = match self.spec.block {
             Block::PostNorm => "blk.{layer}.layer_output_norm",
-            // In Falcon's first models, attention and MLP share one norm, which llama.cpp calls
-            // `attn_norm`.
+            // In Falcon's first models, attention and MLP share one norm, `attn_norm`. If each has
+            // its own, llama.cpp keeps this name for the MLP's.
             Block::Parallel { .. } if self.spec.names == TensorNames::Falcon => {
                 "blk.{layer}.attn_norm"
             }
@@ -174,8 +174,8 @@ impl<'a> Scheme<'a> {
         ]
     }
 
-    /// The order of the rows of queries and keys in a file in which `dims` elements of a head are
-    /// rotary pairs in two halves.
+    /// The layout of queries or keys in a file that stores the first `dims` elements of each head
+    /// as two halves, with one element of each rotary pair in each half. Row-major if `dims` is 0.
     fn rotated(&self, dims: u32) -> Layout {
         match dims {
             0 => Layout::RowMajor,
@@ -183,7 +183,7 @@ impl<'a> Scheme<'a> {
         }
     }
 
-    /// Elements of a head whose order differs in safetensors files; 0 if none does.
+    /// Elements of a head whose order in safetensors files differs from the plan's; 0 if none does.
     fn dims_of_hf(&self) -> u32 {
         match self.spec.rope() {
             Some(rope) if rope.pairs == RotaryPairs::Halves => rope.dims,

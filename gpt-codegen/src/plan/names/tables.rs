@@ -1,21 +1,21 @@
-//! The names of each class of transformers, as its modules are called in `modeling_*.py`.
+//! The names of tensors in each class of transformers: those of the modules in its `modeling_*.py`.
 
-/// The names of one class. The names in a layer follow the prefix `layer`; tensors that the class
-/// does not have get Llama's names.
+/// The names of one class. The names in a layer follow the prefix `layer`. A tensor that the class
+/// does not have gets its name from Llama, or from the class on which the table is based.
 pub struct Table {
     pub token_embedding: &'static str,
     pub positions: &'static str,
-    /// Rows of that table before the one of the first position.
+    /// Rows of the table of positions before the row of the first position.
     pub unused_positions: u32,
     pub token_types: &'static str,
     pub embedding_norm: &'static str,
     pub final_norm: &'static str,
     pub head: &'static str,
-    /// The tensor whose bias the head has, if it is not its matrix.
+    /// The name of the head's bias, if it differs from that of the head's matrix.
     pub head_bias: Option<&'static str>,
     pub head_dense: &'static str,
     pub head_norm: &'static str,
-    /// With `{layer}` for the layer's number.
+    /// The prefix of the names in a layer, with `{layer}` for the layer's number.
     pub layer: &'static str,
     pub first_norm: &'static str,
     pub second_norm: &'static str,
@@ -206,7 +206,7 @@ pub const BERT: Table = Table {
 pub const ROBERTA: Table = Table {
     token_embedding: "roberta.embeddings.word_embeddings",
     positions: "roberta.embeddings.position_embeddings",
-    // Position 0 is in the row after the padding token's, 1.
+    // Row 1 is that of the padding token, and row 2 that of position 0.
     unused_positions: 2,
     token_types: "roberta.embeddings.token_type_embeddings",
     embedding_norm: "roberta.embeddings.LayerNorm",

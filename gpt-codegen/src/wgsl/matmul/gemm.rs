@@ -124,8 +124,8 @@ impl TrainKernels<'_> {
         parts.push(file);
     }
 
-    /// The sizes of the buffers of slopes and of the activation's output, and of the two halves of
-    /// slopes that are `gated`.
+    /// Adds the stride of the buffer of slopes. For a `gated` activation, also adds the offset of
+    /// the second half of a row of slopes and the stride of the activation's output.
     fn slope_sizes(&self, gated: bool, [slopes, out]: [BufferId; 2], header: &mut Header) {
         let slopes = self.buffer(slopes);
         let doc = "stride of a row of slopes, in quads";

@@ -19,14 +19,15 @@ const PREFILL_STRIP_INVOCATIONS: u32 = 8;
 /// Rows of inputs of a prefill tile.
 const PREFILL_ROWS: u32 = 16;
 
-/// Columns of inputs that a prefill tile stages.
+/// Columns of the inputs that a prefill tile stages at a time.
 const PREFILL_CHUNK: u32 = 128;
 
-/// Workgroup memory for the inputs and sums of a decoding tile, in f32: the 16,384 bytes that every
-/// adapter has, less 512 bytes for the norm. Validation checks the total.
+/// Workgroup memory for the inputs and sums of a decoding tile, in f32s: the 16,384 bytes that
+/// every adapter has, less 512 bytes for the norm. Validation checks the total.
 const DECODE_SCRATCH: u32 = (16_384 - 512) / 4;
 
-/// A decoding workgroup takes several strips only if the step then still has this many workgroups.
+/// A decoding workgroup takes more strips than it must (one, or two of a gated MLP) only if the
+/// step then still has this many workgroups.
 const ENOUGH_GROUPS: u32 = 32;
 
 /// The kernel of a projection.
@@ -115,7 +116,7 @@ pub fn projection(context: &Context<'_>, op: &Op, projection: &Projection) -> Op
 }
 
 /// The work of a workgroup. The WGSL derives from TILE_N what depends on the number of strips, so
-/// that a variant can have another one.
+/// that a variant can have another number.
 struct Tile {
     phase: Phase,
     workgroup: u32,

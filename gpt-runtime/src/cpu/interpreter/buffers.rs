@@ -1,4 +1,4 @@
-//! The buffers of a training pass, allocated from the plan's list.
+//! The buffers of a training pass, allocated as the plan lists them.
 
 use gpt_plan::{Buffer, BufferId, LayerCopy, Plan, Slot, TrainShape};
 
@@ -21,7 +21,7 @@ impl TrainBuffers {
     /// Allocates the buffers for batches of `shape`.
     ///
     /// # Errors
-    /// The system has too little memory.
+    /// Fails if the system has too little memory.
     pub fn new(arena: &Arena, plan: &Plan, shape: &TrainShape) -> Result<TrainBuffers, Error> {
         let training = &plan.training;
         let copies = |buffer: &Buffer| {
@@ -64,7 +64,7 @@ impl TrainBuffers {
         (activations, scratch)
     }
 
-    /// Floats from a row to the next.
+    /// Floats from the start of a row to the start of the next.
     pub fn stride(&self, name: BufferId) -> usize {
         self.strides[name as usize]
     }
@@ -110,7 +110,8 @@ impl TrainBuffers {
     }
 }
 
-/// The index of a copy. With recomputation all layers share one copy.
+/// The index of the copy that `slot` denotes. With recomputation, all layers share one copy of some
+/// buffers.
 fn index(copies: usize, slot: Slot, layer: usize) -> usize {
     match slot.copy {
         _ if copies == 1 => 0,

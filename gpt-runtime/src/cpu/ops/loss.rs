@@ -7,11 +7,11 @@ use crate::cpu::device::CpuDevice;
 use crate::cpu::pool::Disjoint;
 use gpt_simd::{Kernels, Running};
 
-/// The number of logits whose gradients are computed together if there is a slope. A slope is a
-/// function of the logits, so their exponentials cannot replace them.
+/// The number of logits whose gradients are computed together if there is a slope. The slope is a
+/// function of the logits, so exponentials cannot replace the logits before it is computed.
 const BLOCK: usize = 256;
 
-/// Writes the loss of each row to `losses`, and replaces its logits by their gradient times
+/// Writes the loss of each row to `losses`, and replaces the row's logits by their gradients times
 /// `scale`; with `slope`, also times the slope of each logit.
 pub fn cross_entropy(
     device: &CpuDevice,
@@ -44,7 +44,7 @@ pub fn cross_entropy(
     });
 }
 
-/// The greatest logit and the sum of exponentials. The logits are unchanged.
+/// Computes the greatest logit and the sum of exponentials into `state`. The logits are unchanged.
 fn softmax_statistics(kernels: &Kernels, logits: &[f32], state: &mut Running) {
     let mut scratch = [0.0; BLOCK];
     for block in logits.chunks(BLOCK) {
@@ -67,7 +67,8 @@ fn gradients(
     for (i, block) in logits.chunks_mut(BLOCK).enumerate() {
         let scratch = &mut scratch[..block.len()];
         scratch.copy_from_slice(block);
-        // The maximum is known, so the block becomes exponentials under it.
+        // `known` already has the maximum, so each number becomes the exponential of its difference
+        // from it.
         let mut known = *state;
         kernels.softmax_block(scratch, block.len(), 1.0, &mut known);
         if let Some(own) = target.checked_sub(i * BLOCK).and_then(|at| scratch.get_mut(at)) {

@@ -29,7 +29,7 @@ impl<'a> RowsOut<'a> {
         RowsOut { data: Disjoint::new(data), width, stride }
     }
 
-    /// Row `row`.
+    /// Returns row `row`.
     ///
     /// # Safety
     /// See [`part`](Self::part).
@@ -40,7 +40,7 @@ impl<'a> RowsOut<'a> {
         unsafe { self.part(row, 0, self.width) }
     }
 
-    /// The elements `first..first + len` of row `row`.
+    /// Returns the elements `first..first + len` of row `row`.
     ///
     /// # Safety
     /// No other live slice may share an element with this one.

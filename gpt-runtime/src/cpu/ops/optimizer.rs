@@ -6,12 +6,12 @@ use crate::cpu::pool::Disjoint;
 use crate::engine::Update;
 use gpt_simd::AdamStep;
 
-/// Elements of a task.
+/// Elements in a task.
 const TASK: usize = 1 << 16;
 /// Elements whose squares are summed in f32; the partial sums are added in f64.
 const SUM: usize = 1 << 12;
 
-/// A range of parameters with the same weight decay: all of them decay, or none does.
+/// A range of parameters: weight decay applies to all of them, or to none.
 #[derive(Clone, Copy)]
 pub struct DecayRange {
     pub start: usize,
@@ -19,7 +19,7 @@ pub struct DecayRange {
     pub decays: bool,
 }
 
-/// The flat buffers of a step, all of one layout.
+/// The flat buffers of a step, all with the same layout, and the ranges in them.
 pub struct Flat<'a> {
     pub values: &'a mut [f32],
     pub gradients: &'a [f32],
@@ -32,7 +32,7 @@ pub struct Flat<'a> {
 pub struct PartialSums(Vec<f32>);
 
 impl PartialSums {
-    /// For `len` gradients.
+    /// Allocates the sums for `len` gradients.
     pub fn new(len: usize) -> PartialSums {
         PartialSums(vec![0.0; len.div_ceil(SUM)])
     }

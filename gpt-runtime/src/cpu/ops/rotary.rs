@@ -6,7 +6,7 @@ use gpt_plan::Plan;
 /// The rotations of a model's layers, one for each table of angles.
 pub struct RotaryTables {
     tables: Vec<Rotary>,
-    /// The table of layers that rotate nothing: it is empty.
+    /// The table, which is empty, of layers that rotate nothing.
     none: Rotary,
 }
 
@@ -29,7 +29,7 @@ impl RotaryTables {
         }
     }
 
-    /// The rotation by table `index`.
+    /// The rotation by table `index`; without an index, nothing is rotated.
     pub fn of(&self, index: Option<u16>) -> &Rotary {
         index.map_or(&self.none, |index| &self.tables[usize::from(index)])
     }

@@ -1,5 +1,5 @@
-//! Weights of training: f32 panels in a flat buffer, rounded to bf16 slice by slice for products in
-//! bf16.
+//! Weights for training: f32 panels in a flat buffer, rounded to bf16 slice by slice for products
+//! in bf16.
 
 use super::{Lookup, Order, PanelLayout, PanelSlice, Panels, panel_element, part_of};
 use gpt_simd::{Bf16Pair, Kernels, PANEL, Rounding, Strided, prefetch_all};
@@ -76,8 +76,8 @@ impl Panels for FloatPanels<'_> {
     }
 }
 
-/// The transpose of a matrix: its columns are the outputs, so a GEMM with output gradients computes
-/// input gradients. The inputs of a gated matrix are in the order of its panels.
+/// The transpose of a matrix: the matrix's columns are the outputs, so a GEMM of output gradients
+/// computes input gradients. For a gated matrix, the inputs are in the order of its panels.
 pub struct Transposed<'a>(pub FloatPanels<'a>);
 
 impl Panels for Transposed<'_> {
@@ -106,7 +106,8 @@ impl Panels for Transposed<'_> {
     ) -> PanelSlice<'a> {
         let count = PANEL.min(self.0.layout.columns - panel * PANEL);
         let blocks = from / PANEL..to.div_ceil(PANEL);
-        // The distance of two blocks is the number of columns, which defeats hardware prefetchers.
+        // Two successive blocks are a whole panel of the matrix apart, which defeats hardware
+        // prefetchers.
         let prefetch = |block: usize| {
             if block < blocks.end {
                 prefetch_all(self.block(panel, block));
@@ -114,7 +115,8 @@ impl Panels for Transposed<'_> {
         };
         prefetch(blocks.start);
         if self.0.rounds && kernels.has_pairs() {
-            // The numbers of a pair are neighbours. Pairing first halves the data to transpose.
+            // The numbers of a pair are neighbours. Pairing them first halves the data to
+            // transpose.
             const PAIRS: usize = PANEL / 2;
             let mut flat = [0.0; PANEL * PAIRS];
             let outputs = scratch.chunks_exact_mut(PAIRS * PANEL);
@@ -139,8 +141,8 @@ impl Panels for Transposed<'_> {
         PanelSlice::Plain(scratch)
     }
 
-    /// A block at the part's relative position in the slice. Conversion of a slice prefetches the
-    /// other blocks.
+    /// The block at the part's relative position in the slice. The conversion of a slice prefetches
+    /// its other blocks.
     fn stored(&self, panel: usize, from: usize, to: usize, [i, n]: [usize; 2]) -> &[u8] {
         let (first, last) = (from / PANEL, to.div_ceil(PANEL));
         bytemuck::cast_slice(self.block(panel, first + (last - first) * i / n))

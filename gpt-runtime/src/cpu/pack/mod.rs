@@ -1,7 +1,7 @@
 //! Matrices as the kernels read them.
 //!
-//! A matrix of the plan is `[rows, columns]`, one output feature a row. A kernel reads, for each
-//! input feature, the weights of 32 outputs. So rows are cut into panels of 32, and a panel is
+//! A matrix of the plan is `[rows, columns]`; each row is an output feature. A kernel reads, for
+//! each input feature, the weights of 32 outputs. So rows are cut into panels of 32, and a panel is
 //! stored column by column. Panels follow each other, so a thread that takes some of them reads
 //! memory from beginning to end.
 //!
@@ -26,9 +26,9 @@ use gpt_simd::{Bf16Pair, Kernels, PANEL, Rounding, Wide};
 /// The assignment of rows to panels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// 32 consecutive ones.
+    /// 32 consecutive rows.
     Straight,
-    /// 16 of the first half of the matrix, and the same 16 of the second.
+    /// 16 rows of the first half of the matrix, and the corresponding 16 of the second half.
     Gated,
 }
 
@@ -57,7 +57,7 @@ impl PanelLayout {
         (0..PANEL).filter_map(move |lane| Some((lane, layout.row_of(panel, lane)?)))
     }
 
-    /// The row in `lane` of `panel`; none in padding.
+    /// The row in `lane` of `panel`; `None` in padding.
     fn row_of(&self, panel: usize, lane: usize) -> Option<usize> {
         match self.order {
             Order::Straight => Some(panel * PANEL + lane).filter(|&row| row < self.rows),
@@ -95,22 +95,22 @@ pub fn panel_element(row: usize, column: usize, columns: usize) -> usize {
     row / PANEL * columns * PANEL + element(column, row % PANEL, 1)
 }
 
-/// Part `i` of `n` of a slice.
+/// The `i`th of `n` equal parts (`[i, n]`) of `bytes`.
 fn part_of(bytes: &[u8], [i, n]: [usize; 2]) -> &[u8] {
     &bytes[bytes.len() * i / n..bytes.len() * (i + 1) / n]
 }
 
 /// A matrix as a GEMM reads it: for each element of an input row, the weights of 32 outputs.
 pub trait Panels: Sync {
-    /// Number of panels; the last one is padded.
+    /// Number of panels. The last one may be padded.
     fn count(&self) -> usize;
     /// The depth of a product: the width of the input.
     fn depth(&self) -> usize;
     /// The rounding of a product's inputs.
     fn rounding(&self, kernels: &Kernels) -> Rounding;
-    /// The indices of depth `from..to` of a panel (`from` a multiple of 32). If they are stored in
-    /// another form, they are converted in `scratch`, which has four bytes for each number and
-    /// whole blocks of 32 indices.
+    /// Returns the indices of depth `from..to` of a panel (`from` is a multiple of 32) in the form
+    /// that the kernels multiply. If they are stored in another form, they are converted in
+    /// `scratch`, which has room for whole blocks of 32 indices in the form of the result.
     fn slice<'a>(
         &'a self,
         kernels: &Kernels,
@@ -119,23 +119,23 @@ pub trait Panels: Sync {
         to: usize,
         scratch: &'a mut [f32],
     ) -> PanelSlice<'a>;
-    /// Part `i` of `n` (`[i, n]`) of the memory that [`slice`](Self::slice) reads, for prefetching;
-    /// may omit some of it.
+    /// The `i`th of `n` parts (`[i, n]`) of the memory that [`slice`](Self::slice) reads, for
+    /// prefetching. The parts need not cover all of it.
     fn stored(&self, panel: usize, from: usize, to: usize, part: [usize; 2]) -> &[u8];
 }
 
 /// A matrix whose rows are looked up.
 pub trait Lookup: Sync {
-    /// Row `row` in f32.
+    /// Writes row `row` to `out` in f32.
     fn row(&self, row: usize, out: &mut [f32]);
 }
 
-/// Some steps of a panel.
+/// Consecutive indices of depth of a panel, in the form that the kernels multiply.
 #[derive(Clone, Copy)]
 pub enum PanelSlice<'a> {
     /// `[depth][32]`.
     Plain(&'a [f32]),
-    /// `[depth / 2][32]`; a last single step is paired with zeros.
+    /// `[depth / 2][32]`, rounded up. If the depth is odd, the last index is paired with zeros.
     Pairs(&'a [Bf16Pair]),
     /// Blocks in their storage format, and the output of [`Kernels::widen`] for them.
     Integers(Format, &'a [u8], Wide<'a>),

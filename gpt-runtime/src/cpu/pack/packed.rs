@@ -7,11 +7,11 @@
 //! - Quantised formats: a block for every 32 or 256 columns. It begins with the f16 scales of the
 //!   32 outputs, and 32 f16 minima if the format has them. For each sub-block of 32 columns follow
 //!   32 bytes for each fine scale and fine minimum of an output, and `[bytes / G][32][G]` bytes of
-//!   quants. Their order and the number added to them depend on the instruction set
+//!   quants. The order of the quants and the number added to them depend on the instruction set
 //!   ([`Kernels::arrange`], [`Kernels::shift`]).
 //!
-//! A matrix may have panels of several quantised formats: a file may store the parts of a fused one
-//! in different types.
+//! A matrix may have panels in several quantised formats: a file may store the parts of a fused
+//! matrix in different formats.
 
 use std::ops::Range;
 
@@ -30,8 +30,8 @@ use gpt_simd::{BLOCK, Kernels, PANEL, Rounding};
 pub struct Packed {
     pub layout: PanelLayout,
     kernels: &'static Kernels,
-    /// In the order of their panels. A token's products search this list for each panel, which
-    /// takes one microsecond.
+    /// In the order of their panels. This list is searched for each panel, which takes one
+    /// microsecond for all products of a token.
     segments: Vec<Segment>,
     data: Region,
 }
@@ -41,7 +41,7 @@ struct Segment {
     format: Format,
     panels: Range<usize>,
     panel_bytes: usize,
-    /// Offset of the first panel.
+    /// Offset of the first panel in the data, in bytes.
     start: usize,
 }
 
@@ -49,7 +49,7 @@ impl Packed {
     /// Packs `tensor` on all threads, into memory of `arena`.
     ///
     /// # Errors
-    /// The system has too little memory.
+    /// Fails if the system has too little memory.
     pub fn new(
         device: &CpuDevice,
         arena: &Arena,
@@ -59,8 +59,8 @@ impl Packed {
         Packed::of_parts(device, arena, std::slice::from_ref(tensor), order)
     }
 
-    /// Like [`new`](Self::new), for a matrix whose rows are in several parts. There is one part, or
-    /// all formats are quantised ([`can_join`](Self::can_join)).
+    /// Like [`new`](Self::new), for a matrix whose rows are in several parts. Either there is only
+    /// one part, or all formats are quantised ([`can_join`](Self::can_join)).
     ///
     /// # Errors
     /// See [`new`](Self::new).
@@ -103,8 +103,8 @@ impl Packed {
         Ok(Packed { layout, kernels, segments, data })
     }
 
-    /// Whether parts of a matrix can be packed side by side: inputs are rounded in one way for all,
-    /// and only the last part ends within a panel.
+    /// Whether parts of a matrix can be packed as one: inputs must be rounded in the same way for
+    /// all parts, and only the last part may end within a panel.
     pub fn can_join(parts: &[HostTensor<'_>], order: Order) -> bool {
         let Some((last, before)) = parts.split_last() else {
             return false;
@@ -127,15 +127,15 @@ impl Packed {
         &self.segments[segment(&self.segments, panel)]
     }
 
-    /// The panel `index` in its storage format.
+    /// The format and the bytes of panel `index`.
     pub fn panel(&self, index: usize) -> (Format, &[u8]) {
         let segment = self.segment(index);
         let at = segment.start + (index - segment.panels.start) * segment.panel_bytes;
         (segment.format, &self.data[at..][..segment.panel_bytes])
     }
 
-    /// The columns `from..to` of a panel. Both are multiples of a block, except at the end of the
-    /// matrix.
+    /// The format and the bytes of the columns `from..to` of a panel. `from` and `to` are multiples
+    /// of a block, except at the end of the matrix.
     fn columns(&self, panel: usize, from: usize, to: usize) -> (Format, &[u8]) {
         let (format, panel) = self.panel(panel);
         let group = self.kernels.group(format);
@@ -258,8 +258,10 @@ fn scatter(kernels: &Kernels, format: Format, lane: usize, row: &[u8], panel: &m
 
 /// A packed block of one output.
 struct BlockParts<'a> {
+    /// The f16 scale, and the f16 minimum if the format has one.
     opening: &'a [u8],
     quants: &'a [u8],
+    /// The fine scales and minima of the sub-blocks.
     fine: &'a [u8],
 }
 
@@ -279,7 +281,7 @@ impl<'a> BlockParts<'a> {
     }
 }
 
-/// Copies the numbers of the columns from `32 block` on from lane `lane` of a panel to `row`.
+/// Copies the numbers in lane `lane` of a panel, from column `32 * block` on, to `row`.
 fn gather_numbers(
     kernels: &Kernels,
     format: Format,

@@ -1,5 +1,5 @@
-//! Products with packed matrices of every format, one row and many, with the kernels of every
-//! instruction set of this processor, against f64.
+//! Compares products with packed matrices of every format, for one row and for many, with f64. The
+//! kernels of every instruction set of this processor run.
 
 use gpt_plan::Format;
 use gpt_simd::testing::{close, each, noise};
@@ -21,7 +21,7 @@ fn panel(kernels: &Kernels, format: Format, depth: usize) -> (Vec<u32>, Vec<f64>
     for lane in 0..PANEL {
         let start = data.len();
         encode(format, &noise(padded, 4 + lane as u64), &mut data);
-        // Every quant, and scales that differ. Fine scales are random as well.
+        // Quants and fine scales are random. The scales of lanes differ.
         let small = if format.is_k_quant() { 0.05 } else { 1.0 };
         let d = half::f16::from_f32(small * (0.01 + lane as f32 / 999.0));
         let m = half::f16::from_f32(small * (-0.1 + lane as f32 / 500.0));
@@ -75,7 +75,7 @@ fn one_row_and_unpacking_in_plain_formats() {
     });
 }
 
-/// Both operands in pairs of bf16. The pairs are neighbours in a row, for one row and for many, or
+/// Both operands are pairs of bf16. A pair holds neighbours in a row (for one row and for many), or
 /// neighbours in a column.
 #[test]
 fn products_of_pairs() {
@@ -115,15 +115,15 @@ fn products_of_pairs() {
                     close(many[row * PANEL + lane], 2.0 * exact, 4.0 * depth as f64);
                 }
             }
-            // `rows` rows of `depth` columns: each column is a row of the product, rows are its
-            // depth.
+            // `rows` rows of `depth` columns: each column is a row of the product, and the rows are
+            // its depth.
             let dy = noise(rows * PANEL, 8);
             let mut columns = vec![Bf16Pair(u32::MAX); rows.div_ceil(2) * depth];
             let mut panel = vec![Bf16Pair(u32::MAX); rows.div_ceil(2) * PANEL];
             kernels.pair_rows(input, [rows, depth], &mut columns);
             let of_dy = Strided { data: &dy, stride: PANEL };
             kernels.pair_rows(of_dy, [rows, PANEL], &mut panel);
-            // The result would be the same with both operands in the wrong order.
+            // The result would be the same if both operands were in the same wrong order.
             let bits = |row: usize, column: usize| match row < rows {
                 true => half::bf16::from_f32(x[row * stride + column]).to_bits(),
                 false => 0,
@@ -150,8 +150,8 @@ fn products_of_pairs() {
     });
 }
 
-/// Inputs whose size differs from block to block, rounded. The error of a row's product is at most
-/// half a step of each input.
+/// Inputs whose magnitude differs from block to block are rounded to integers. The error of a
+/// product is at most that of half a rounding step of each input.
 #[test]
 fn products_of_integers() {
     each(|kernels| {
@@ -222,7 +222,7 @@ fn products_of_integers() {
                 }
             }
         }
-        // Infinities and NaN stay so.
+        // An infinity or a NaN shows in the scale of its block.
         for bad in [f32::NAN, f32::INFINITY] {
             let mut x = noise(BLOCK, 6);
             x[7] = bad;

@@ -37,7 +37,7 @@ impl NormParameters {
     }
 }
 
-/// Elements of the scale of a norm.
+/// The number of elements in the scale of a norm.
 fn norm_width(plan: &Plan, role: Role) -> usize {
     match (role, plan.spec.qk_groups()) {
         (Role::QkNorm, Some(groups)) => groups.parameters as usize,
@@ -45,7 +45,7 @@ fn norm_width(plan: &Plan, role: Role) -> usize {
     }
 }
 
-/// Reads parameters of one model from its weights, and packs them.
+/// Reads the parameters of a model from its weights, and packs matrices.
 #[derive(Clone, Copy)]
 pub struct ParameterReader<'a> {
     pub plan: &'static Plan,

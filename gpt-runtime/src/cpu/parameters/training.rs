@@ -1,9 +1,9 @@
-//! Parameters, gradients and moments of training: four flat buffers of one layout.
+//! Parameters, gradients and moments of training: four flat buffers with the same layout.
 //!
 //! Tensors follow each other in the order of [`Plan::trained`]. A matrix is stored in panels of 32
-//! rows, so that the forward product and the gradient of the weights read and write it directly; of
-//! a gated MLP a panel holds 16 gates and the 16 rows that they gate. Rows of padding stay zero, as
-//! their gradients are zero. Tables and vectors are stored row by row.
+//! rows, so that the forward product and the gradient of the weights read and write it directly.
+//! For a gated MLP, a panel holds 16 gate rows and the 16 rows that they gate. Rows of padding stay
+//! zero, because their gradients are zero. Tables and vectors are stored row by row.
 
 use gpt_plan::{NormRef, Plan, Role, TensorId, TensorKind};
 
@@ -29,13 +29,13 @@ pub struct TrainParameters {
     sums: PartialSums,
     /// Whether products round their operands to bf16.
     pub rounds: bool,
-    /// Tables that are not trained, computed once.
+    /// By tensor: tables that are computed once and not trained; otherwise empty.
     fixed: Vec<Vec<f32>>,
-    /// The scale of a norm that has none, so that all norms share one inner loop.
+    /// The scale for a norm without one, so that all norms share one inner loop.
     ones: Vec<f32>,
 }
 
-/// The part of the flat buffers that one tensor takes.
+/// The range of the flat buffers that one tensor takes.
 #[derive(Clone, Copy, Debug)]
 pub struct TensorExtent {
     pub start: usize,
@@ -50,7 +50,7 @@ impl TensorExtent {
         self.layout.rows * self.layout.columns
     }
 
-    /// Calls `f` with the index of each element in the tensor's part of the flat buffers and its
+    /// Calls `f` with the index of each element in the tensor's range of the flat buffers and its
     /// index in `[rows, columns]`.
     fn each_element(&self, mut f: impl FnMut(usize, usize)) {
         match self.kind {
@@ -64,7 +64,7 @@ impl TrainParameters {
     /// Allocates all buffers and reads the parameters from `weights`.
     ///
     /// # Errors
-    /// The weights cannot be read, or there is too little memory.
+    /// Fails if the weights cannot be read, or if there is too little memory.
     pub fn new(
         device: &CpuDevice,
         arena: &Arena,
@@ -97,10 +97,10 @@ impl TrainParameters {
                 of_tensor.push(extent);
             }
             of_tensor.push(extent);
-            let matters = tensor.kind != TensorKind::Vector;
+            let is_decayed = tensor.kind != TensorKind::Vector;
             match decays.last_mut() {
-                Some(range) if range.decays == matters => range.len += len,
-                _ => decays.push(DecayRange { start, len, decays: matters }),
+                Some(range) if range.decays == is_decayed => range.len += len,
+                _ => decays.push(DecayRange { start, len, decays: is_decayed }),
             }
             start += len;
         }
@@ -153,7 +153,7 @@ impl TrainParameters {
         Ok(())
     }
 
-    /// One step of AdamW; returns the gradient's norm.
+    /// Runs one step of AdamW and returns the gradient's norm.
     pub fn update(&mut self, device: &CpuDevice, step: &Update) -> f64 {
         let flat = Flat {
             values: &mut self.values,

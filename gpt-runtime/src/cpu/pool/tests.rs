@@ -62,7 +62,7 @@ fn rounds_beyond_16_bits_do_not_mix() {
     rounds_do_not_mix(70_000);
 }
 
-/// Returns when all workers sleep.
+/// Waits until all workers sleep.
 fn wait_for_sleep(pool: &Pool) {
     while pool.shared.state.lock().unwrap().asleep.len() < pool.workers.len() {
         std::thread::yield_now();

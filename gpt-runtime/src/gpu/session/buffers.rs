@@ -45,8 +45,8 @@ pub struct SamplingUniform {
 }
 
 impl SamplingUniform {
-    /// Sampling from `vocab` tokens until one of `ends`. The number of a draw is its position plus
-    /// `draws`.
+    /// The options for sampling from `vocab` tokens until one of `ends` is sampled. The index of a
+    /// draw is the position of its pass plus `draws`, modulo 2^32.
     pub fn new(sampling: &Sampling, ends: &[u32], draws: u32, vocab: u32) -> SamplingUniform {
         let mut stops = [u32::MAX; MAX_STOPS];
         for (to, stop) in stops.iter_mut().zip(ends) {
@@ -66,12 +66,12 @@ impl SamplingUniform {
     }
 }
 
-/// Most tokens in one submission.
+/// The largest number of tokens in one submission.
 pub const MOST_TOKENS: u32 = 32;
 
 /// All buffers of a session.
 pub struct SessionBuffers {
-    /// [`PassUniform`] of all steps but the head, and of the head.
+    /// The [`PassUniform`] of all steps but the head, and that of the head.
     pub pass_uniforms: [Buffer; 2],
     pub tokens: Buffer,
     pub sampling: Buffer,
@@ -80,15 +80,17 @@ pub struct SessionBuffers {
     pub download: Buffer,
     /// Sampled tokens for the host; submissions alternate between the two.
     pub sampled: [Buffer; 2],
-    /// The plan's buffers: two of the residual stream, keys and values of each layer.
+    /// The plan's buffers: two copies of the residual stream, one of keys and values for each
+    /// layer, and one of every other buffer.
     plan: BufferSet,
 }
 
 impl SessionBuffers {
-    /// The buffers of a session with these `options`.
+    /// Creates the buffers of a session with these `options`.
     ///
     /// # Errors
-    /// Sizes that no adapter binds, a cache format that the engine does not have, no memory left.
+    /// Fails if the engine lacks the cache format, if the chunk or a buffer is too large, or if the
+    /// device is out of memory.
     pub fn new(
         device: &GpuDevice,
         plan: &Plan,
@@ -102,7 +104,8 @@ impl SessionBuffers {
         }
         if options.chunk > 65_535 {
             return Err(Error::Input(format!(
-                "a chunk of {} tokens is more than a dispatch covers, which is 65535",
+                "a chunk of {} tokens exceeds the 65535 that one dispatch covers; request a \
+                 smaller chunk",
                 options.chunk
             )));
         }
@@ -159,8 +162,8 @@ impl SessionBuffers {
         self.plan.copies(id)
     }
 
-    /// A buffer as a step of `layer` uses it, before which `stream` of the two stream buffers
-    /// holds the residual stream.
+    /// The buffer that a step of `layer` uses as `buffer`. `stream` says which of the two stream
+    /// buffers holds the residual stream before the step.
     pub fn get(&self, buffer: SessionBuffer, layer: u32, stream: usize) -> &Buffer {
         match buffer {
             SessionBuffer::PassUniform => &self.pass_uniforms[0],

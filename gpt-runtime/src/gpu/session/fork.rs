@@ -1,4 +1,4 @@
-//! A second session with a copy of the cache.
+//! Opens a second session with a copy of the cache.
 
 use gpt_plan::BufferId;
 
@@ -7,7 +7,7 @@ use crate::Error;
 use crate::engine::SessionOptions;
 
 impl GpuSession {
-    /// A session with the first `positions` rows of this one's cache.
+    /// Opens a session with a copy of the first `positions` positions of this one's cache.
     pub(super) fn forked(
         &self,
         options: SessionOptions,

@@ -1,13 +1,13 @@
-//! Many tokens in a row without the host: passes and sampling in one submission, two submissions
-//! in flight.
+//! Generates many tokens in a row without the host: a submission has the passes and the sampling of
+//! several tokens, and two submissions are in flight.
 //!
 //! The last step of sampling writes the token, and the uniforms of the next pass, to where that
 //! pass reads them. So the passes of several tokens are recorded one after another, and their
 //! tokens are read together while the next submission runs. After a token that ends the text, the
-//! passes that were submitted beyond it find that they have no rows and do nothing.
+//! passes that were submitted beyond it have no rows and compute nothing.
 //!
-//! The device may be ahead of what was requested, so every other use of the session first waits
-//! for it ([`GpuSession::cancel`]). The cache then holds rows beyond the valid ones, which are
+//! The device may have run ahead of the requests, so every other use of the session first waits for
+//! the device ([`GpuSession::cancel`]). The cache then holds rows beyond the valid ones, which are
 //! never read.
 
 use std::collections::VecDeque;
@@ -23,7 +23,7 @@ use crate::Error;
 use crate::clock::Instant;
 use crate::engine::Continue;
 
-/// Submissions in flight: one runs while the one before is read.
+/// The number of submissions in flight: one runs while the one before it is read.
 const MAX_SUBMISSIONS: usize = 2;
 
 impl GpuSession {
@@ -86,7 +86,7 @@ impl GpuSession {
         Ok(true)
     }
 
-    /// Submits the passes of the next few tokens, none at `end` or beyond.
+    /// Submits the passes of the next few tokens, but none at position `end` or beyond.
     fn submit_tokens(
         &mut self,
         mut encoder: CommandEncoder,
@@ -173,8 +173,8 @@ mod tests {
             GpuModel::new(device.clone(), plan, &UnitGain::new(plan, 1, Format::F32)).unwrap();
         let untouched = vec![u32::MAX; capacity as usize];
         let sampling = Sampling { temperature: 1.0, seed: 3, ..Sampling::default() };
-        // The text up to a token of `stops`, all tokens that the device sampled, and the position
-        // after everything that was submitted.
+        // Returns the text up to a token of `stops`, all tokens that the device sampled, and the
+        // position after everything that was submitted.
         let write = |stops: &[u32], most: u32| {
             let options =
                 SessionOptions { capacity, chunk: 1, all_logits: false, cache: CacheFormat::F32 };

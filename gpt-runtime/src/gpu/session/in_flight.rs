@@ -9,18 +9,18 @@ use super::buffers::{MOST_TOKENS, SamplingUniform};
 use crate::clock::Instant;
 use crate::gpu::mapping::Mapping;
 
-/// Time that the tokens of one submission should take. Text that arrives at this interval looks as
-/// if it arrived token by token, and the host takes a small part of the interval to submit.
+/// The time that the tokens of one submission should take. Text that arrives at this interval looks
+/// as if it arrived token by token, and submitting takes the host a small part of the interval.
 const SUBMIT_TIME: Duration = Duration::from_millis(25);
 
 /// State of a sequence that the device continues by itself.
 #[derive(Default)]
 pub struct InFlight {
-    /// The request that the pending submissions serve; none if the next request starts anew.
+    /// The request that the pending submissions serve; `None` if the next request starts anew.
     pub next: Option<Continuation>,
-    /// Submissions whose tokens were not read, oldest first.
+    /// Submissions whose tokens have not been read, oldest first.
     pub pending: VecDeque<Pending>,
-    /// Submissions so far; they alternate between the download buffers.
+    /// The number of submissions so far. They alternate between the download buffers.
     pub submissions: usize,
     /// The position after everything that was submitted.
     pub end: u32,
@@ -35,21 +35,22 @@ pub struct Continuation {
     pub sampling: SamplingUniform,
 }
 
-/// A submission whose tokens were not read.
+/// A submission whose tokens have not been read.
 pub struct Pending {
     pub submission: SubmissionIndex,
-    /// Of the download buffer.
+    /// The mapping of the download buffer.
     pub mapping: Mapping,
     pub tokens: u32,
-    /// Which download buffer it writes.
+    /// The index of the download buffer that it writes.
     pub download: usize,
+    /// When it was submitted.
     pub since: Instant,
 }
 
 /// The number of tokens of the next submission. The first has one, so that it arrives early.
 pub struct Pace {
     pub tokens: u32,
-    /// When the last submission finished.
+    /// When the previous submission was seen to be finished.
     finished: Option<Instant>,
 }
 
@@ -61,7 +62,7 @@ impl Default for Pace {
 
 impl Pace {
     /// Takes into account that `tokens` tokens, submitted at `since`, were finished at `now`. The
-    /// device began with them when the previous submission was finished.
+    /// device began with them at `since`, or later, when the previous submission was finished.
     pub fn measured(&mut self, tokens: u32, since: Instant, now: Instant) {
         let begin = self.finished.map_or(since, |finished| finished.max(since));
         self.finished = Some(now);

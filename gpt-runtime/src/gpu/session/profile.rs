@@ -1,4 +1,4 @@
-//! A pass whose steps are timed one by one.
+//! Runs a pass and times its steps one by one.
 
 use gpt_plan::SamplingOp;
 
@@ -10,7 +10,7 @@ use crate::{Error, Sampling};
 
 impl GpuSession {
     /// Runs `tokens` from `position` on, with the logits of the last row, and for a single token
-    /// the steps of sampling.
+    /// also the steps of sampling. Returns the time of each step.
     pub(super) fn time_steps(&self, tokens: &[u32], position: u32) -> Result<Profile, Error> {
         let rows = tokens.len() as u32;
         let ops = if rows == 1 { SamplingOp::TRUNCATED } else { &[] };

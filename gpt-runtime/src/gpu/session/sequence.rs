@@ -22,7 +22,8 @@ pub struct GpuSession {
     pub(super) buffers: SessionBuffers,
     /// Group 0 of each step.
     groups: Vec<BindGroup>,
-    /// None if the plan has no split attention, or the cache has at most [`SPLIT_FROM`] positions.
+    /// `None` if the plan has no split attention, or if the cache has at most [`SPLIT_FROM`]
+    /// positions.
     split_attention: Option<SplitGroups>,
     /// Group 0 of each step of sampling.
     sampling: [BindGroup; SamplingOp::ALL.len()],
@@ -36,8 +37,8 @@ struct SplitGroups {
     merge: BindGroup,
 }
 
-/// Which of the two stream buffers holds the residual stream before each step. A step that writes
-/// the stream moves it to the other one.
+/// The index of the stream buffer that holds the residual stream before each step: 0 or 1. A step
+/// that writes the stream moves it to the other buffer.
 pub(super) fn streams(shared: &SharedModel) -> impl Iterator<Item = usize> {
     shared.steps.iter().scan(1, |stream, step| {
         let before = *stream;
@@ -95,8 +96,8 @@ impl GpuSession {
         })
     }
 
-    /// Records the copies of a pass's tokens, of its uniforms (of all steps but the head, and of
-    /// the head) and of the options of sampling to the buffers that kernels read.
+    /// Records the copies of a pass's tokens, of its two uniforms (for all steps but the head, and
+    /// for the head) and of the sampling options to the buffers that kernels read.
     pub(super) fn upload(
         &self,
         encoder: &mut CommandEncoder,
@@ -176,8 +177,8 @@ impl GpuSession {
         self.device().read_async(download, bytes, copy).await
     }
 
-    /// Rows that step `index` runs on, in a pass over `rows` rows that computes logits for the last
-    /// `wanted` of them.
+    /// The number of rows on which step `index` runs, in a pass over `rows` rows that computes
+    /// logits for the last `wanted` of them.
     pub(super) fn rows_of(&self, index: usize, rows: u32, wanted: u32) -> u32 {
         match self.shared.steps[index].step.op.is_head() {
             true => wanted,
@@ -216,9 +217,9 @@ impl GpuSession {
         }
     }
 
-    /// Builds the pipelines that a pass over `rows` rows with logits for the last `wanted` needs at
-    /// any position, including those of split attention. Then no later pass of this kind waits for
-    /// a compiler.
+    /// Builds the pipelines that a pass over `rows` rows with logits for the last `wanted` rows
+    /// needs at any position, including those of split attention. Then no later pass of this kind
+    /// waits for a compiler.
     pub(super) fn prepare(&self, rows: u32, wanted: u32) {
         let steps = self.shared.steps.iter().enumerate();
         let kernels = steps.flat_map(|(index, step)| {
@@ -233,7 +234,7 @@ impl GpuSession {
         pipelines.prepare(kernels.chain(split.into_iter().flatten()));
     }
 
-    /// Builds the pipelines of steps of sampling.
+    /// Builds the pipelines of these steps of sampling.
     pub(super) fn prepare_sampling(&self, steps: &[SamplingOp]) {
         let kernels = steps.iter().map(|&op| self.shared.plan.sampling[op as usize]);
         self.shared.pipelines.prepare(kernels);

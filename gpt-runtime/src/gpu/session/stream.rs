@@ -10,7 +10,7 @@ use crate::Error;
 use crate::engine::LogitsRequest;
 
 impl GpuSession {
-    /// [`EngineSession::stream`](crate::engine::EngineSession::stream).
+    /// See [`EngineSession::stream`](crate::engine::EngineSession::stream).
     pub(super) async fn read_stream(
         &mut self,
         tokens: &[u32],
@@ -24,7 +24,7 @@ impl GpuSession {
         self.device().download_async(stream, 0, bytes, append).await
     }
 
-    /// [`EngineSession::head`](crate::engine::EngineSession::head).
+    /// See [`EngineSession::head`](crate::engine::EngineSession::head).
     pub(super) async fn run_head(
         &mut self,
         stream: &[f32],
@@ -47,8 +47,8 @@ impl GpuSession {
         self.submit_and_read(encoder, rows, logits).await
     }
 
-    /// The stream buffer that the head reads. The steps of the head are the last ones, and the last
-    /// block leaves the stream there.
+    /// The stream buffer that the head reads. The steps of the head are the last ones, so this is
+    /// where the last block leaves the stream.
     fn head_input(&self) -> &Buffer {
         let current = streams(&self.shared).last().unwrap_or(0);
         &self.buffers.copies(BufferId::X)[current]

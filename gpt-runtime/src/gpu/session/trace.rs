@@ -1,5 +1,5 @@
-//! Runs a pass step by step, for tests. Everything that the pass must not depend on is filled with
-//! NaN first, and the output of each step is read back.
+//! Runs a pass step by step, for `Session::observe`, tests and the self-test. Everything that the
+//! pass must not depend on is filled with NaN first, and the output of each step is read back.
 
 use bytemuck::cast_slice;
 use gpt_plan::BufferId;
@@ -75,7 +75,8 @@ impl GpuSession {
         }
     }
 
-    /// The output of `step`, `[rows, width]`; of several outputs (q, k and v) row by row.
+    /// The output of `step`, `[rows, width]`. If the step has several outputs, each row holds q,
+    /// then k, then v.
     async fn output(
         &self,
         step: &ModelStep,

@@ -2,8 +2,8 @@
 //! from the host.
 //!
 //! [`TrainBytes`](gpt_plan::TrainBytes) counts the plan's buffers. The uniforms, the memory for
-//! tokens and losses that the host maps, and the table of computed positions or angles add some
-//! hundred KiB.
+//! tokens and losses that the host maps, and the table of computed positions or angles usually take
+//! a few hundred KiB more; a table of sinusoidal positions can take several MiB.
 
 use bytemuck::{Pod, Zeroable, cast_slice};
 use gpt_plan::{BufferId, Plan, Positions, Slot, TrainShape};
@@ -50,16 +50,18 @@ pub const UNIFORM_STRIDE: u32 = 256;
 /// Bytes of a uniform.
 pub const UNIFORM_BYTES: u64 = size_of::<TrainPassUniform>() as u64;
 
-/// All buffers of a trainer but the parameters.
+/// The buffers of a trainer, except those of parameters, gradients and moments, the sums of squares
+/// and the uniforms of dispatches.
 pub struct TrainBuffers {
     /// The plan's buffers.
     plan: BufferSet,
     layers: u32,
-    /// A [`TrainPassUniform`] of the whole pass, one of each chunk, and an [`UpdateUniform`].
+    /// A [`TrainPassUniform`] for the whole pass, one for each chunk of logits, and an
+    /// [`UpdateUniform`].
     pub pass_uniforms: Buffer,
     /// Number of uniforms.
     uniforms: u32,
-    /// Computed positions, or rotary angles.
+    /// Computed positions or rotary angles, if the model has any.
     pub table: Option<Buffer>,
     pub upload: PassUpload,
     /// Losses, or sums of squares, for the host.
@@ -69,10 +71,10 @@ pub struct TrainBuffers {
 }
 
 impl TrainBuffers {
-    /// The buffers for batches of `shape`. Sums of squares take `square_sum_bytes`.
+    /// Creates the buffers for batches of `shape`. Sums of squares take `square_sum_bytes`.
     ///
     /// # Errors
-    /// A batch that the device cannot bind, or has no memory for.
+    /// Fails if the device cannot bind the buffers of a batch, or has no memory for them.
     pub fn new(
         device: &GpuDevice,
         plan: &Plan,
@@ -83,8 +85,8 @@ impl TrainBuffers {
         let rows = shape.rows();
         if rows > 65_535 {
             return Err(Error::Input(format!(
-                "a batch of {rows} tokens is more than a dispatch covers, which is 65535; \
-                 take smaller ones and add up their gradients"
+                "a batch of {rows} tokens exceeds the 65535 that one dispatch covers; use smaller \
+                 batches and accumulate their gradients"
             )));
         }
         let most = device.device.limits().max_storage_buffer_binding_size;
@@ -95,7 +97,7 @@ impl TrainBuffers {
             if bytes > most {
                 return Err(Error::Input(format!(
                     "{} of a batch of {rows} tokens would take {} MiB, and {} binds {} MiB at \
-                     once; take smaller batches and add up their gradients",
+                     once; use smaller batches and accumulate their gradients",
                     buffer.id.name(),
                     bytes >> 20,
                     device.name(),
@@ -136,12 +138,12 @@ impl TrainBuffers {
         self.get(slot.buffer, slot.index(layer, self.layers))
     }
 
-    /// Copy `copy` of a buffer; of one with a single copy, that one.
+    /// Copy `copy` of a buffer, or its only copy if it has one.
     pub fn get(&self, id: BufferId, copy: u32) -> &Buffer {
         self.plan.get(id, copy)
     }
 
-    /// Index of the optimizer's uniform.
+    /// The index of the optimizer's uniform.
     pub fn update_uniform(&self) -> u32 {
         self.uniforms - 1
     }
@@ -151,7 +153,8 @@ impl TrainBuffers {
         Chunk { bytes, to: &self.pass_uniforms, at: u64::from(index * UNIFORM_STRIDE) }
     }
 
-    /// Fills every element that a pass must not depend on with NaN, for tests; padding is zero.
+    /// Fills every element that a pass must not depend on with NaN, and padding with zeros, for
+    /// tests.
     pub fn poison(&self, device: &GpuDevice, plan: &Plan, shape: &TrainShape) {
         for buffer in plan.training.buffers.iter() {
             let mut values = vec![0.0; buffer.train_len(shape) as usize];

@@ -1,5 +1,5 @@
-//! Converts the steps of a plan to dispatches: one for each kernel of a step and each slice of its
-//! matrix, with the resources that it binds.
+//! Converts the steps of a plan to dispatches: one for each kernel of a step and each slice of the
+//! step's matrix, with the resources that it binds.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::gpu::device::GpuDevice;
 use crate::gpu::layout;
 use crate::gpu::pipelines::{Groups, Pipelines};
 
-/// A recorded kernel launch of a training pass.
+/// A kernel launch of a training pass, ready to be recorded.
 pub struct Dispatch {
     /// The index of the kernel among the training kernels.
     pub kernel: u16,
@@ -28,7 +28,8 @@ pub struct Dispatch {
     group: BindGroup,
     /// The offset of its [`DispatchUniform`] in the buffer of uniforms, in bytes.
     uniform: u32,
-    /// Rows of its matrix slice, or elements of its range of parameters.
+    /// Rows of its matrix slice; for the optimizer, the number of quads (four elements each) that
+    /// it works on.
     slice: u32,
 }
 
@@ -40,8 +41,8 @@ pub struct Program {
 }
 
 impl Program {
-    /// Records `dispatch` in a pass of `rows` rows, in sequences of `tokens`, whose uniform is at
-    /// the offset `pass_uniform`.
+    /// Records `dispatch` in a pass of `rows` rows, in sequences of `tokens` tokens. The uniform of
+    /// the pass is at the offset `pass_uniform`.
     pub fn record(
         &self,
         pass: &mut ComputePass<'_>,
@@ -58,9 +59,9 @@ impl Program {
 }
 
 /// `StepUniform` in `shared/train_pass.wgsl`, which documents the fields. The kernels of the
-/// optimizer read the first three as `Region` (`optimizer/adamw.wgsl`,
-/// `optimizer/gradient_norm.wgsl`): the first quad, the number of quads, and whether weight decay
-/// applies to them.
+/// optimizer read the first fields as `Region`. In `optimizer/adamw.wgsl` these are the first quad,
+/// the number of quads, and whether weight decay applies to them; in
+/// `optimizer/gradient_norm.wgsl`, the index of the first sum, and the number of quads.
 #[derive(Clone, Copy, Default, Pod, Zeroable)]
 #[repr(C)]
 pub struct DispatchUniform {
@@ -72,8 +73,8 @@ pub struct DispatchUniform {
     pub padding: [u32; 3],
 }
 
-/// Most rows of a matrix that one dispatch sums over. A sum over a whole vocabulary in one chain
-/// would lose too many digits.
+/// The largest number of rows of a matrix over which one dispatch sums. A sum over a whole
+/// vocabulary in one chain would lose too many digits.
 const DEPTH: usize = 8192;
 
 /// The share of a step's work that one dispatch computes.
@@ -81,7 +82,7 @@ const DEPTH: usize = 8192;
 struct Share {
     uniform: DispatchUniform,
     slice: Option<MatrixSlice>,
-    /// In a gated matrix, the slice in the other half that `slice` gates.
+    /// In a gated matrix, the slice of the other half, whose rows `slice` gates.
     second: Option<MatrixSlice>,
 }
 
@@ -92,7 +93,7 @@ pub struct DispatchBuilder<'a> {
     parameters: &'a DeviceParameters,
     buffers: &'a TrainBuffers,
     precision: Precision,
-    /// The layout of bind group 1 of each kernel that was used.
+    /// The layout of bind group 1 of each kernel that has been used so far.
     layouts: HashMap<u16, BindGroupLayout>,
     /// The uniforms of all dispatches.
     uniforms: Vec<DispatchUniform>,
@@ -138,7 +139,7 @@ impl<'a> DispatchBuilder<'a> {
     /// Adds the dispatches of a step.
     pub fn step(&mut self, step: &Step, layer: u32, out: &mut Vec<Dispatch>) -> Result<(), Error> {
         let operands = StepOperands::of(&step.op);
-        // As in `shared/train_pass.wgsl`; only kernels with dropout read it.
+        // `site` is as in `shared/train_pass.wgsl`; only kernels with dropout read it.
         let site = layer * 4 + step.op.site().unwrap_or(Site::Attention) as u32;
         for &plain in step.train_kernels() {
             let kernel = match self.precision {
@@ -165,8 +166,8 @@ impl<'a> DispatchBuilder<'a> {
         Ok(())
     }
 
-    /// The shares of a step's work: one for each slice of its matrix, or several if the step sums
-    /// over the rows of a long slice ([`DEPTH`]).
+    /// The shares of a step's work: one for each slice of its matrix, or several for a slice if the
+    /// step sums over the slice's rows and there are more than [`DEPTH`].
     fn shares(
         &self,
         matrix: Option<TensorId>,
@@ -212,8 +213,8 @@ impl<'a> DispatchBuilder<'a> {
         }
     }
 
-    /// Adds the forward steps of a layer for recomputation: all but the one that writes the
-    /// layer's output.
+    /// Adds the forward steps of a layer for recomputation: all but those whose only output is the
+    /// residual stream that the next layer reads.
     pub fn recompute(&mut self, layer: u32, out: &mut Vec<Dispatch>) -> Result<(), Error> {
         let forward = self.plan.training.forward.iter();
         for section in forward.filter(|section| section.repeat.has_layer(layer)) {

@@ -2,12 +2,12 @@
 //!
 //! - `parameters` keeps parameters, gradients and moments, `buffers` everything else that a pass
 //!   works with; `operands` says which of these an operand of a kernel is.
-//! - `dispatch` makes dispatches of a plan's steps, `pass` lists the dispatches of a whole pass and
-//!   of the optimizer. All are created with the trainer.
-//! - `trainer` writes the uniforms of a pass and records it; `profile` times it.
+//! - `dispatch` makes dispatches from a plan's steps, and `pass` lists the dispatches of a whole
+//!   pass and of the optimizer. All are created with the trainer.
+//! - `trainer` writes the uniforms of a pass and records the pass; `profile` times it.
 //!
 //! Gradients need no float atomics: each sum has one fixed order, so a step gives the same bits
-//! whenever it is run. In f16, products have separate kernels (`Training::in_f16`).
+//! each time. In f16, products have separate kernels (`Training::in_f16`).
 
 mod buffers;
 mod dispatch;

@@ -1,4 +1,4 @@
-//! The resources that the operands of a training kernel name, for the step that runs it.
+//! Assigns a resource to each operand of a training kernel, depending on the step that runs it.
 
 use gpt_plan::{BufferId, Epilogue, Heads, NormRef, Op, Operand, Projection, Slot, TensorId};
 
@@ -13,7 +13,7 @@ pub enum Resource {
     Tensor(TensorId, TensorState),
     /// The slice of the step's matrix that the dispatch works on, or its gradient.
     Slice(TensorState),
-    /// The counterpart of the slice in the other half of a gated matrix.
+    /// The counterpart of that slice in the other half of a gated matrix.
     SecondSlice,
     /// Embeddings of positions: the table if they are computed, otherwise the tensor.
     Positions(TensorId),
@@ -146,7 +146,7 @@ impl StepOperands {
     /// The resource that is `operand`.
     ///
     /// # Panics
-    /// The step has no such operand; the compiler makes no such kernel.
+    /// Panics if the step has no such operand. The compiler makes no such kernel.
     pub fn resource(&self, operand: Operand) -> Resource {
         let tensor = |id: Option<TensorId>, state| id.map(|id| Resource::Tensor(id, state));
         let gamma = self.norm.and_then(|norm| norm.gamma);
@@ -190,7 +190,7 @@ fn projection_slots(projection: &Projection) -> Vec<(Operand, Slot)> {
     slots
 }
 
-/// The rows of queries, keys and values.
+/// The buffer of fused rows of queries, keys and values.
 fn fused(heads: Heads) -> Slot {
     match heads {
         Heads::Fused { qkv } => qkv,

@@ -1,10 +1,10 @@
-//! Trained values on the device: parameters, gradients and moments, laid out alike.
+//! Trained values on the device: parameters, gradients and moments, all with the same layout.
 //!
-//! Tensors follow each other, row by row, in as few buffers as the size of a binding allows:
-//! vectors first, which do not decay, then all others, so that the optimizer has one range of each
-//! in a buffer. A tensor that is larger than a binding is cut between rows into slices that are
-//! multiplied one after another. The halves of a gated matrix are cut alike, so that a slice of
-//! one has its counterpart in the other.
+//! Tensors follow each other, row by row, in as few buffers as the size of a binding allows.
+//! Vectors, to which weight decay does not apply, come first, then all other tensors, so that in a
+//! buffer the optimizer has at most one range of each kind. A tensor that is larger than a binding
+//! is cut between rows into slices that are multiplied one after another. Both halves of a gated
+//! matrix are cut at the same rows, so that a slice of one has its counterpart in the other.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ use crate::gpu::buffer_set::STORAGE;
 use crate::gpu::device::GpuDevice;
 use crate::weights::{Weights, format};
 
-/// Rows of a tensor in one buffer, which are bound together.
+/// Rows of a tensor that are in one buffer and are bound together.
 #[derive(Clone, Copy, Debug)]
 pub struct MatrixSlice {
     buffer: usize,
@@ -45,13 +45,14 @@ pub struct DeviceParameters {
     states: [Vec<Buffer>; 4],
 }
 
-/// A tensor is cut at multiples of this row, where every adapter can bind.
+/// A tensor is cut only at multiples of this number of rows, where every adapter can bind.
 const CUT: u32 = 64;
 
-/// Most rows of a slice: its gradient takes a dispatch of at most 65,535 workgroups along y.
+/// The largest number of rows in a slice. The slice's gradient takes one dispatch, of at most
+/// 65,535 workgroups along y.
 const MOST: u32 = 65_535 * TRAIN_ROWS / CUT * CUT;
 
-/// Bytes that are read at once.
+/// The number of bytes that are read from the device at a time.
 const READ: u64 = 16 << 20;
 
 impl ParameterLayout {
@@ -179,8 +180,8 @@ impl DeviceParameters {
         self.states[state as usize].iter().map(Buffer::size).sum()
     }
 
-    /// Where the elements of a tensor are, without padding: for each contiguous range its buffer,
-    /// the byte there, and the elements.
+    /// The contiguous ranges in which a tensor is stored, without padding: for each, the index of
+    /// the buffer, the first byte there, and the tensor's elements.
     fn ranges(&self, id: TensorId, layer: u32) -> Vec<(usize, u64, std::ops::Range<usize>)> {
         let tensor = self.plan.tensor(id);
         let gated = self.plan.is_gated(id);

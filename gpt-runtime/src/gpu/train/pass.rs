@@ -18,17 +18,17 @@ use crate::gpu::device::GpuDevice;
 pub struct TrainPass {
     pub program: Program,
     pub forward: Vec<Dispatch>,
-    /// The losses of a chunk of rows.
+    /// Computes the losses of a chunk of rows.
     pub loss: Vec<Dispatch>,
-    /// The head's gradients from a chunk of rows.
+    /// Computes the head's gradients from a chunk of rows.
     pub head: Vec<Dispatch>,
     pub backward: Vec<Dispatch>,
-    /// Gradients that kernels only add to, so that they are cleared: buffer, first byte, bytes.
+    /// Gradients to which kernels only add, so they are cleared first: buffer, first byte, bytes.
     pub cleared: Vec<(Buffer, u64, u64)>,
     /// Sums the squares of all gradients into `square_sums`.
     pub squares: Vec<Dispatch>,
     pub square_sums: Buffer,
-    /// AdamW.
+    /// Updates the parameters by AdamW.
     pub update: Vec<Dispatch>,
 }
 
@@ -82,7 +82,7 @@ impl TrainPass {
     }
 }
 
-/// Bytes of the sums of squares: one for each workgroup and buffer of gradients.
+/// The bytes of the sums of squares: one sum for each workgroup and buffer of gradients.
 pub fn square_sum_bytes(plan: &Plan, parameters: &DeviceParameters) -> u64 {
     let mut kernels = plan.training.kernels.iter();
     let kernel = kernels.find(|kernel| kernel.name == GRADIENT_NORM);
@@ -90,7 +90,7 @@ pub fn square_sum_bytes(plan: &Plan, parameters: &DeviceParameters) -> u64 {
     4 * u64::from(groups) * parameters.buffers(TensorState::Gradient).len() as u64
 }
 
-/// The sums of squares of all gradients.
+/// The dispatches that sum the squares of all gradients.
 fn squares(
     build: &mut DispatchBuilder<'_>,
     parameters: &DeviceParameters,
@@ -114,8 +114,8 @@ fn squares(
     dispatches
 }
 
-/// AdamW on all parameters. A dispatch takes a range of parameters to which weight decay applies
-/// (matrices and tables), or a range of those to which it does not (vectors).
+/// The dispatches that update all parameters by AdamW. Each takes a range of parameters to which
+/// weight decay applies (matrices and tables), or a range of those to which it does not (vectors).
 fn update(
     build: &mut DispatchBuilder<'_>,
     plan: &Plan,
@@ -170,8 +170,8 @@ fn cleared(plan: &Plan, parameters: &DeviceParameters) -> Vec<(Buffer, u64, u64)
     bound.map(|b| (b.buffer.clone(), b.offset, b.size.map_or(0, u64::from))).collect()
 }
 
-/// Divides `rows` rows into chunks, whose logits the buffer of logits holds at once: the first row
-/// and the number of rows of each.
+/// Divides `rows` rows into chunks whose logits fit in the buffer of logits. Returns the first row
+/// and the number of rows of each chunk.
 pub fn chunks(plan: &Plan, options: &TrainerOptions, rows: u32) -> Vec<(u32, u32)> {
     let most = plan.training.buffer(BufferId::Logits);
     let most = most.train_rows(&options.shape) as u32;

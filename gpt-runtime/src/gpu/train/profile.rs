@@ -1,4 +1,4 @@
-//! A step of training whose kernels are timed one by one.
+//! Runs a training step and times its kernels one by one.
 
 use super::dispatch::Dispatch;
 use super::trainer::{GpuTrainer, Stage};
@@ -7,7 +7,8 @@ use crate::engine::{Learn, Sequences, TrainProfile, Update};
 use crate::gpu::timing;
 
 impl GpuTrainer {
-    /// Learns `batch` and updates the parameters. Returns the times and the gradients' norm.
+    /// Computes the gradients of `batch` and updates the parameters. Returns the times and the
+    /// gradients' norm.
     pub(super) fn time_step(
         &mut self,
         batch: &Sequences<'_>,

@@ -27,10 +27,11 @@ pub struct GpuTrainer {
 }
 
 impl GpuTrainer {
-    /// A trainer that starts from `weights`. Everything that it needs is created here.
+    /// Creates a trainer that starts from `weights`, and everything that it needs.
     ///
     /// # Errors
-    /// A shape that the device has no memory for, or a precision that it does not have.
+    /// Fails if the weights cannot be read, if the device lacks the precision, or if a batch of the
+    /// shape is too large for it.
     pub fn new(
         device: Arc<GpuDevice>,
         plan: &'static Plan,
@@ -74,7 +75,7 @@ impl GpuTrainer {
         self.buffers.spilled(&self.device, self.plan, shape)
     }
 
-    /// Runs a forward pass and, with `learn`, a backward pass. Returns the sum of the losses.
+    /// Runs a forward pass and, with `learn`, a backward pass. Returns the sum of all rows' losses.
     pub(super) fn run(
         &mut self,
         batch: &Sequences<'_>,
@@ -105,8 +106,8 @@ impl GpuTrainer {
         Ok(sum)
     }
 
-    /// Records the upload of a pass's uniforms and tokens, and clears gradients. Returns the
-    /// chunks of its rows.
+    /// Records the upload of a pass's uniforms and tokens, and the clearing of gradients. Returns
+    /// the chunks of the pass's rows.
     pub(super) fn prepare(
         &mut self,
         encoder: &mut CommandEncoder,
@@ -126,7 +127,7 @@ impl GpuTrainer {
             threshold: options.dropout.map_or(0, |d| d.threshold),
             keep: options.dropout.map_or(1.0, |d| d.scale),
         };
-        // Every chunk adds to the gradients of the one before.
+        // Every chunk but the first adds to the gradients of those before it.
         let of_chunk =
             |&(first, rows): &(u32, u32)| uniform(first, rows, options.first && first == 0);
         let uniforms = std::iter::once(uniform(0, rows, options.first));
@@ -232,7 +233,7 @@ impl GpuTrainer {
         Ok(norm)
     }
 
-    /// Records the upload of the optimizer's uniform, for gradients of the norm `norm`.
+    /// Records the upload of the optimizer's uniform, for gradients whose norm is `norm`.
     pub(super) fn prepare_moves(
         &mut self,
         encoder: &mut CommandEncoder,
@@ -260,7 +261,7 @@ impl GpuTrainer {
     }
 }
 
-/// Dispatches that share the uniform of a pass.
+/// Dispatches that share a uniform of the pass.
 pub(super) struct Stage<'a> {
     pub dispatches: &'a [Dispatch],
     /// Index of their uniform.

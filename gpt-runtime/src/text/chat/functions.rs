@@ -54,8 +54,8 @@ pub fn environment(source: &str) -> Result<Environment<'static>, String> {
     Ok(environment)
 }
 
-/// Replaces the tags `generation` and `endgeneration` by tags that do as little, and trim as much
-/// white space.
+/// Replaces the tags `generation` and `endgeneration` by tags that have no effect either and trim
+/// the same white space.
 fn without_generation_tags(source: &str) -> String {
     let mut text = String::with_capacity(source.len());
     let mut rest = source;
@@ -77,7 +77,7 @@ fn without_generation_tags(source: &str) -> String {
     text + rest
 }
 
-/// A text that has at most as many bytes as the fuel that is left pays for.
+/// A text whose length in bytes is limited by the fuel that is left.
 struct Text {
     text: String,
     most: usize,

@@ -60,7 +60,7 @@ pub struct Template {
 }
 
 impl Template {
-    /// None without a template.
+    /// A template; none if `templates` is empty.
     pub fn new(templates: Templates, tokens: Vec<(String, String)>) -> Option<Template> {
         let environment = OnceLock::new();
         (!templates.0.is_empty()).then_some(Template { templates, tokens, environment })
@@ -80,7 +80,7 @@ impl Template {
         }
         let names: Vec<&str> = templates.iter().map(|(name, _)| name.as_str()).collect();
         Err(format!(
-            "the model has the chat templates {}, and none of them is the default",
+            "the model has the chat templates {}, but none of them is the default",
             names.join(", ")
         ))
     }
@@ -119,11 +119,12 @@ impl Template {
     }
 }
 
-/// What `work` returns; none if it panics. A template is a part of a file, so it must not end the
-/// program. Where overflows are checked, minijinja panics for a slice whose step is the least
-/// integer.
+/// Returns the result of `work`; none if it panics. A template comes from a file, so it must not
+/// end the program. In builds with overflow checks, minijinja panics for a slice whose step is the
+/// least integer.
 fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
-    // What a panic leaves half done is dropped: an environment that is compiled, or a copy of it.
+    // State that a panic leaves half done is dropped: the environment that was being compiled, or a
+    // copy of it.
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).ok()
 }
 
@@ -163,7 +164,7 @@ mod tests {
         assert!(error.contains("roles must alternate"), "{error}");
     }
 
-    /// A slice whose step is the least integer. Its negation panics where overflows are checked.
+    /// A slice whose step is the least integer. Its negation panics in builds with overflow checks.
     #[test]
     fn a_panic_of_the_engine_is_an_error() {
         let list = [Message::new(Role::User, "a"), Message::new(Role::User, "b")];
@@ -206,7 +207,7 @@ mod tests {
             let error = render(source, &[]).unwrap_err().to_string();
             assert!(error.contains("ran out of fuel"), "{source}: {error}");
         }
-        // A long conversation has more.
+        // A long conversation gets more fuel.
         let source =
             "{% for m in messages %}{{ m.content | trim | replace('x', 'y') }}{% endfor %}";
         let messages = vec![Message::new(Role::User, "text ".repeat(10_000)); 400];

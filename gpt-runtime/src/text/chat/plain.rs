@@ -1,9 +1,10 @@
 //! Encodes conversations. Control tokens come from the template only: text of a message that looks
-//! like one is encoded as the characters that it has.
+//! like one is encoded as its characters.
 //!
 //! A template returns text, in which its own control tokens and a message's look alike. So a
 //! control token in a message gets a mark after its first character: a character that occurs
-//! nowhere else. The mark survives the template and is removed after control tokens were found.
+//! nowhere else. The mark survives the template and is removed after control tokens have been
+//! found.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -14,13 +15,13 @@ use super::{Message, Role, Template};
 use crate::Error;
 use crate::text::{Tokenizer, source};
 
-/// A tokenizer that removes `mark` from text in which no control token is left.
+/// A tokenizer that removes `mark` from the text between control tokens.
 pub struct Marked {
     mark: char,
     inner: tokenizers::Tokenizer,
 }
 
-/// The [`Marked`] tokenizer of the last conversation that needed one.
+/// The [`Marked`] tokenizer of the first conversation that needed one.
 pub type Cache = OnceLock<Marked>;
 
 /// The tokens that a message of a role must not produce.
@@ -37,8 +38,8 @@ impl Tokenizer {
     /// model's context. Text of messages never makes control tokens.
     ///
     /// # Errors
-    /// A model without a chat template, a conversation that the template rejects, or a character
-    /// without a token.
+    /// Fails if the model has no chat template, if the template cannot be read or rejects the
+    /// conversation, or if a character has no token.
     pub fn encode_chat(&self, messages: &[Message]) -> Result<Vec<u32>, Error> {
         let template = self.template()?;
         let controls = self.controls(template);
@@ -68,7 +69,7 @@ impl Tokenizer {
         // Characters that no text is meant to have, then those for private use.
         let mark = ('\u{FDD0}'..='\u{FDEF}').chain('\u{100000}'..='\u{10FFFD}').find(is_free);
         let mark = mark.ok_or_else(|| {
-            Error::Input("the conversation has every character for private use".to_owned())
+            Error::Input("the conversation has every private-use character, so none is left to mark text that looks like control tokens".to_owned())
         })?;
         let marked = |message: &Message| {
             let content = broken(&message.content, controls.of(message.role), mark);
@@ -93,7 +94,7 @@ impl Tokenizer {
     /// This tokenizer, with `mark` removed from text between control tokens.
     ///
     /// # Errors
-    /// A tokenizer that the crate does not read as it writes it.
+    /// Fails if the crate cannot read the tokenizer as it wrote it.
     fn without(&self, mark: char, controls: &Controls) -> Result<tokenizers::Tokenizer, Error> {
         let mut json = serde_json::to_value(&*self.inner).expect("a tokenizer is JSON");
         for token in json["added_tokens"].as_array_mut().into_iter().flatten() {
@@ -112,7 +113,7 @@ impl Tokenizer {
     fn controls(&self, template: &Template) -> Controls {
         let source = template.source().unwrap_or_default();
         let mut controls = Controls { people: Vec::new(), model: Vec::new() };
-        // Sorted, as the tokens of a hash map have another order in each run.
+        // Sorted, because the tokens of a hash map have another order in each run.
         let added = self.inner.get_added_tokens_decoder();
         let added: BTreeMap<u32, tokenizers::AddedToken> = added.into_iter().collect();
         for token in added.values() {

@@ -1,9 +1,10 @@
-//! What the `tokenizers` crate takes on trust.
+//! Checks what the `tokenizers` crate takes on trust.
 //!
 //! For some damaged files it panics, reads beyond a table, or allocates without a bound. These are
 //! refused here before the crate sees them: a table of characters (`Precompiled`) with steps beyond
-//! its end, expressions that grow when they are compiled, chunks of no length, a template that
-//! names a token or a text that is not there, merges without the prefix that they should have.
+//! its end, expressions that grow when they are compiled or whose empty matches are replaced,
+//! chunks of no length, a template that names a token or a text that is not there, ids far beyond
+//! the number of tokens, and merges without the prefix that they should have.
 
 use std::fmt;
 
@@ -14,7 +15,8 @@ use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value as Json;
 
-/// The parts of a `tokenizer.json` that are checked. Vocabularies are long, and not among them.
+/// The parts of a `tokenizer.json` that are checked. Of the vocabulary, which is long, only the
+/// greatest id is kept.
 #[derive(Deserialize)]
 struct Parts {
     #[serde(default)]
@@ -87,14 +89,16 @@ enum Merge {
     Line(String),
 }
 
-/// Most bytes of the program of an expression. Those of all families take less than a tenth.
+/// The most bytes of a compiled expression. The expressions of all families take less than a tenth
+/// of this.
 const LARGEST_EXPRESSION: usize = 1 << 20;
 
-/// Most parts of an expression with its repetitions written out, such as the three of `\p{N}{1,3}`.
-/// A family has white space up to 512 times.
+/// The most parts of an expression with its repetitions written out: `\p{N}{1,3}` has `\p{N}` three
+/// times. One family has white space 512 times.
 const MOST_PARTS: usize = 2000;
 
-/// An id may be as great as this, and as great as the file is long. The crate has a table of ids.
+/// Ids have to be below this or below the number of bytes of the file, because the crate allocates
+/// a table of ids.
 const GREATEST_ID: u64 = 1 << 20;
 
 /// Checks a `tokenizer.json`. The text of an error completes the sentence "... is not a tokenizer
@@ -125,7 +129,7 @@ pub fn check(json: &[u8]) -> Result<(), String> {
     objects(&parts.post_processor, &mut template)?;
     let greatest = parts.model.vocab.greatest;
     if greatest >= GREATEST_ID.max(json.len() as u64) {
-        return Err(format!("its vocabulary has the id {greatest}, and fewer tokens"));
+        return Err(format!("its vocabulary has the id {greatest}, but fewer tokens"));
     }
     match parts.model.continuing_subword_prefix {
         Some(prefix) if !prefix.is_empty() => merges(json, &prefix),
@@ -148,8 +152,8 @@ fn objects(
     }
 }
 
-/// Checks an expression. The engine's limits are far above what a vocabulary needs, and repetitions
-/// of repetitions are written out before any limit applies.
+/// Checks an expression. The limits of the regex engine are far above what a vocabulary needs, and
+/// it writes out repetitions of repetitions before any limit applies.
 fn expression(pattern: &str) -> Result<(), String> {
     let unreadable = |error: fancy_regex::Error| {
         format!("its expression {pattern:?} cannot be compiled: {error}")
@@ -166,7 +170,7 @@ fn expression(pattern: &str) -> Result<(), String> {
 }
 
 /// Checks that an expression whose matches are replaced does not match an empty text: the crate
-/// looks for the character behind the end.
+/// looks for the character after the end.
 fn replaces(pattern: &str) -> Result<(), String> {
     match fancy_regex::Regex::new(pattern).and_then(|regex| regex.is_match("")) {
         Ok(false) => Ok(()),
@@ -196,8 +200,8 @@ fn parts_of(expression: &Expr) -> usize {
 }
 
 /// Checks SentencePiece's table of characters: the length of a trie, its units, then texts that end
-/// with a zero. The trie is a double array (Aoe 1989), as the library Darts has it. No text may
-/// lead to a unit beyond the end, or to a place within a character.
+/// with a zero. The trie is a double array (Aoe 1989), as in the library Darts. No text may lead to
+/// a unit beyond the end, or to a place within a character.
 fn characters(table: &Json) -> Result<(), String> {
     let damaged = |what: &str| format!("its precompiled_charsmap {what}");
     let text = table.as_str().ok_or_else(|| damaged("is not a text"))?;
@@ -238,7 +242,7 @@ fn characters(table: &Json) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks that a template for one text names this text only, and tokens that it has.
+/// Checks that a template for one text names only that text, and only tokens that it defines.
 fn template(object: &serde_json::Map<String, Json>) -> Result<(), String> {
     let Some(single) = object.get("single") else { return Ok(()) };
     let token = |id: &Json| object.get("special_tokens")?.get(id.as_str()?)?.as_object();

@@ -73,7 +73,7 @@ fn pair(
         "Qwen2Tokenizer" => "qwen2",
         _ => {
             return Err(Error::tokenizer(format!(
-                "{} is the vocabulary of a {class}, which is read from a tokenizer.json; save one beside it",
+                "{} is the vocabulary of a {class}, which can only be read from a tokenizer.json; save one beside it",
                 folder.join(vocab).display()
             )));
         }
@@ -86,7 +86,7 @@ fn pair(
     let merges: Vec<&str> = lines.collect();
     let added = added(folder, config, &vocab)?;
     if let Some(vocab) = vocab.as_object_mut() {
-        // The crate would not keep the ids of tokens outside of the vocabulary.
+        // The crate would not keep the ids of tokens outside the vocabulary.
         let name =
             |token: &Json| Some((token["content"].as_str()?.to_owned(), token["id"].clone()));
         vocab.extend(added.iter().filter_map(name));
@@ -95,8 +95,8 @@ fn pair(
     parse(json.to_string().as_bytes(), "the vocabulary")
 }
 
-/// The added tokens of a vocabulary, from `tokenizer_config.json` or else from `added_tokens.json`,
-/// and GPT-2's end of a text.
+/// The added tokens of a vocabulary: GPT-2's end of a text, and those of `added_tokens.json` and of
+/// `tokenizer_config.json`. If several have the same id, the last of this list is kept.
 fn added(folder: &Path, config: &Json, vocab: &Json) -> Result<Vec<Json>, Error> {
     const END: &str = "<|endoftext|>";
     let mut added = BTreeMap::new();
@@ -122,7 +122,7 @@ fn added(folder: &Path, config: &Json, vocab: &Json) -> Result<Vec<Json>, Error>
     Ok(added.into_values().collect())
 }
 
-/// Adds what the other files of the folder say.
+/// Adds to `inner` what the other files of the folder say.
 fn beside(folder: &Path, config: &Json, inner: tokenizers::Tokenizer) -> Result<Source, Error> {
     let mut source = with_config(config, inner);
     for name in ["config.json", "generation_config.json"] {
@@ -152,7 +152,7 @@ pub fn with_config(config: &Json, inner: tokenizers::Tokenizer) -> Source {
     }
 }
 
-/// The tokens that end a text, by a `config.json` or `generation_config.json`.
+/// The tokens that end a text, according to a `config.json` or `generation_config.json`.
 pub fn ends(config: &Json) -> Vec<u32> {
     let ids = match config.get("eos_token_id") {
         Some(Json::Array(list)) => list.as_slice(),
@@ -162,8 +162,9 @@ pub fn ends(config: &Json) -> Vec<u32> {
     ids.iter().filter_map(|id| u32::try_from(id.as_u64()?).ok()).collect()
 }
 
-/// The chat templates. As in transformers, a file with a template is preferred to one in
-/// `tokenizer_config.json`, which may be a list of named ones.
+/// The chat templates. As in transformers, the file `chat_template.jinja` is preferred to a
+/// template in `tokenizer_config.json`. Without both, `chat_template.json` is read. In these JSON
+/// files, templates may be a list with names.
 fn templates(folder: &Path, config: &Json) -> Result<Templates, Error> {
     let mut templates = Vec::new();
     let more = folder.join("additional_chat_templates");

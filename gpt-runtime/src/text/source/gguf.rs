@@ -3,8 +3,8 @@
 //! `tokenizer.ggml.model` names the kind of encoding: `gpt2` is a byte pair encoding of bytes
 //! (`pre_tokenizers`), `gemma4` one of characters, `llama` is SentencePiece (`sentence_pieces`),
 //! `bert` is WordPiece (`word_pieces`). `rwkv` is read if its tokens are characters. Defaults of
-//! absent keys are llama.cpp's. Files of this program have the `tokenizer.json` itself, too
-//! (`to_gguf`).
+//! absent keys are llama.cpp's. Files that this program writes also have the `tokenizer.json`
+//! itself (`to_gguf`).
 
 use serde_json::{Value as Json, json};
 
@@ -17,7 +17,7 @@ use crate::weights::{Gguf, Value};
 /// The GGUF key for a complete `tokenizer.json`.
 pub const WHOLE: &str = "tokenizer.huggingface.json";
 
-/// The key for what the files beside that `tokenizer.json` said of its tokens.
+/// The key for the settings of tokens in the files beside that `tokenizer.json`.
 const CONFIG: &str = "tokenizer.huggingface.config";
 
 /// The kind of a token (`tokenizer.ggml.token_type`).
@@ -49,8 +49,8 @@ impl Vocabulary<'_> {
 
     /// The `added_tokens`, which are found before a text is cut into words: control tokens, and
     /// those that a user has defined. If an encoding writes blanks as another character, `blank`, a
-    /// token of blanks alone is written so as well. It is then found only where a text has that
-    /// character, and blanks in a text are left to the merges.
+    /// token that consists of blanks is written with it too. It is then found only where a text has
+    /// that character, and blanks in a text are left to the merges.
     pub fn added(&self, blank: char) -> Vec<Json> {
         let token = |(id, content): (usize, &&str)| {
             let special = match self.kind(id) {
@@ -109,7 +109,7 @@ pub fn read(gguf: &Gguf) -> Result<Source, Error> {
         Some(json) => parse(json.as_bytes(), WHOLE)?,
         None if vocabulary.tokens.is_empty() => return Err(bad("it has no list of tokens")),
         None => {
-            // Older files spell it so.
+            // llama.cpp spells the key like this.
             let sep = id("seperator_token_id").or_else(|| id("separator_token_id"));
             let sep = sep.or(eos).or(bert.then_some(102));
             let (mut json, begins, separates) = encoding(gguf, &vocabulary).map_err(|e| bad(&e))?;
@@ -222,7 +222,7 @@ fn raw_pairs(vocabulary: &Vocabulary<'_>, merges: &[&str]) -> Json {
     json
 }
 
-/// Phi-3's control tokens take the white space behind them, which a file does not say.
+/// Phi-3's control tokens take the white space after them, but GGUF files do not record this.
 fn strip_blanks(json: &mut Json) {
     for token in json["added_tokens"].as_array_mut().into_iter().flatten() {
         let name = token["content"].as_str().unwrap_or_default();
@@ -231,7 +231,7 @@ fn strip_blanks(json: &mut Json) {
     }
 }
 
-/// Adds the tokens at the ends of a text.
+/// The post-processor that adds the tokens at the ends of a text.
 fn post_processor(vocabulary: &Vocabulary<'_>, ends: &Ends) -> Json {
     super::template(
         ends.bos.and_then(|id| Some((id, vocabulary.name(Some(id))?))),
@@ -239,7 +239,7 @@ fn post_processor(vocabulary: &Vocabulary<'_>, ends: &Ends) -> Json {
     )
 }
 
-/// The chat templates: one, or one for each of `tokenizer.chat_templates`.
+/// The chat templates: the default one, and one for each key `tokenizer.chat_template.NAME`.
 fn templates(gguf: &Gguf) -> Templates {
     const KEY: &str = "tokenizer.chat_template";
     let named = gguf.iter().filter_map(|(key, value)| match value {

@@ -1,8 +1,8 @@
 //! Reads tokenizers from files.
 //!
 //! All sources are converted to the format of `tokenizer.json`, which the `tokenizers` crate
-//! parses. `checked` refuses files on which the crate panics or allocates without a bound. `folder`
-//! reads the files beside a model, `gguf` the vocabulary of a GGUF.
+//! parses. `checked` refuses files on which the crate panics, reads beyond a table or allocates
+//! without a bound. `folder` reads the files beside a model, `gguf` the vocabulary of a GGUF.
 
 mod checked;
 mod folder;
@@ -33,12 +33,13 @@ use crate::weights::{self, Gguf};
 /// The parts of a tokenizer.
 pub struct Source {
     pub inner: tokenizers::Tokenizer,
-    /// Tokens that end a text, besides those that are known by their names.
+    /// Tokens that end a text, in addition to those that are known by their names.
     pub ends: Vec<u32>,
     /// The special tokens by the names that templates have for them: `bos_token`, `eos_token`, ..
     pub tokens: Vec<(String, String)>,
     pub templates: Templates,
-    /// Whether a text begins with BOS, if a file says it and not the post-processor of `inner`.
+    /// Whether a text begins with BOS, if the settings beside the `tokenizer.json` of `inner` say
+    /// so.
     pub begins: Option<bool>,
 }
 
@@ -81,8 +82,8 @@ pub fn from_json(json: &Json) -> Result<Tokenizer, Error> {
     Tokenizer::new(parse(json.to_string().as_bytes(), "the vocabulary")?.into())
 }
 
-/// Parses a `tokenizer.json`. Truncation, padding and dropout of merges, which it may store, are
-/// settings of the program that wrote it.
+/// Parses a `tokenizer.json`. Truncation, padding and dropout of merges are removed: they are
+/// settings of the program that wrote the file.
 pub fn parse(json: &[u8], origin: &str) -> Result<tokenizers::Tokenizer, Error> {
     let unreadable = |error: tokenizers::Error| {
         let text = format!("{origin} is not a tokenizer that can be read: {error}");
@@ -109,8 +110,8 @@ pub fn parse(json: &[u8], origin: &str) -> Result<tokenizers::Tokenizer, Error> 
     Ok(inner)
 }
 
-/// An added token that is searched in normalized text, and that the normalizer removes. The crate
-/// finds it everywhere, and panics where that is within a character.
+/// An added token that is searched for in normalized text, but whose own text the normalizer
+/// removes. The crate would find it everywhere, and panic where that is within a character.
 fn vanishing(inner: &tokenizers::Tokenizer) -> Option<String> {
     let normalizer = inner.get_normalizer()?;
     let is_nothing = |content: &str| {
@@ -159,7 +160,7 @@ fn added_token(id: usize, content: &str, special: bool) -> Json {
     json!({ "id": id, "content": content, "special": special, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false })
 }
 
-/// The post-processor that puts `first` before a text, and `last` behind it.
+/// The post-processor that puts `first` before a text and `last` after it.
 fn template(first: Option<(u32, &str)>, last: Option<(u32, &str)>) -> Json {
     if first.is_none() && last.is_none() {
         return Json::Null;

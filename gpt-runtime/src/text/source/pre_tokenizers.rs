@@ -2,10 +2,10 @@
 //!
 //! A GGUF has no pre-tokenizer but only its name (`tokenizer.ggml.pre`), which llama.cpp gave to
 //! the `tokenizer.json` of a family. [`TABLE`] has what that `tokenizer.json` says: how it cuts a
-//! text into words, whether it composes characters (NFC) before, whether a word that is a token
-//! needs no merges, and whether a text begins with BOS if the file does not say it. Expressions
-//! come from the families' files; where llama.cpp rewrites one for its own engine, the original is
-//! here.
+//! text into words, whether it first composes characters (NFC), whether a word that is a token
+//! needs no merges, and whether, by default, a text begins with BOS and ends with a separator.
+//! Expressions come from the families' files; where llama.cpp rewrites one for its own engine, the
+//! original is here.
 
 use serde_json::{Value as Json, json};
 
@@ -42,8 +42,9 @@ enum Cut {
 
 use Cut::{At, DigitRuns, Digits, EachPunctuation, Gpt2, Punctuation};
 
-/// Words as in GPT-4: contractions in any case, a letter or none before letters, up to `$digits`
-/// digits, other characters with the line breaks behind them, blanks.
+/// Words as in GPT-4: contractions in upper or lower case; letters, with at most one other
+/// character before them; as many digits as the quantifier `$digits` allows; other characters, with
+/// the line breaks after them; white space.
 macro_rules! words {
     ($digits:literal) => {
         concat!(
@@ -54,7 +55,8 @@ macro_rules! words {
     };
 }
 
-/// Words as in GPT-4o: they also begin at capitals. `$end` is the contraction after a word.
+/// Words as in GPT-4o: they also begin at capitals. `$end` is the expression for the contraction at
+/// the end of a word.
 macro_rules! cased_words {
     ($upper:literal, $lower:literal, $end:literal, $digits:literal, $breaks:literal) => {
         concat!(
@@ -216,8 +218,8 @@ pub fn find(name: &str) -> Option<&'static PreTokenizer> {
     TABLE.iter().find(|row| row.names.contains(&name))
 }
 
-/// A text that any two pre-tokenizers of the table cut differently, unless they have the same
-/// steps.
+/// A text that any two pre-tokenizers of the table cut differently, unless their steps are the same
+/// or equivalent.
 const PROBE: &str = concat!(
     " \n \n\n \t \t\t  x    y\r\n 1 12 333 4444 55555 666666 7777777 v1.25 a1b22 3 x²½ Ⅷ ",
     "I'm WE'LL they'd'VE 'Tis don't iPhone XMLParser HelloWORLD o'Neill's ",
@@ -238,13 +240,13 @@ pub fn name_of(inner: &tokenizers::Tokenizer, ignores_merges: bool) -> Option<&'
 }
 
 impl PreTokenizer {
-    /// A tokenizer without tokens.
+    /// A tokenizer without tokens that has this pre-tokenizer.
     fn tokenizer(&self) -> tokenizers::Tokenizer {
         let json = super::byte_pairs(json!({}), &[], self, Vec::new());
         super::parse(json.to_string().as_bytes(), "a row").expect("a row of the table")
     }
 
-    /// Its part of a `tokenizer.json`.
+    /// The `pre_tokenizer` of a `tokenizer.json`.
     pub fn json(&self) -> Json {
         let split = |regex: &str| json!({ "type": "Split", "pattern": { "Regex": regex }, "behavior": "Isolated", "invert": false });
         let mut steps: Vec<Json> = Vec::new();
@@ -274,8 +276,8 @@ pub fn bytes(regex: bool) -> Json {
 mod tests {
     use super::*;
 
-    /// Each row is found by the words that it makes. Rows with the same steps are one, and so are
-    /// two whose expressions are written in other ways.
+    /// Each row is found by the words that it makes. Rows with the same steps count as one, and so
+    /// do two whose expressions are equivalent.
     #[test]
     fn pre_tokenizers_are_told_apart() {
         let steps = |row: &PreTokenizer| (row.json(), row.composes, row.ignores_merges);

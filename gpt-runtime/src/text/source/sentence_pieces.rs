@@ -1,9 +1,9 @@
 //! SentencePiece vocabularies in GGUF files (`llama`).
 //!
 //! The file has a score for each token, and no merges. Any two tokens that form a third may merge,
-//! and the pair whose third has the best score merges first. The `tokenizers` crate takes ranked
-//! merges, in the order in which `transformers` ranks them: by score, then by the lengths of the
-//! left and of the right token, the longest first.
+//! and the pair whose third token has the best score merges first. The `tokenizers` crate needs
+//! ranked merges. They are ranked as in `transformers`: by score, then by the lengths of the left
+//! and of the right token, the longest first.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 
 use super::gguf::{Kind, Vocabulary};
 
-/// Characters of the longest token whose parts are searched.
+/// The most characters of a token; a file with a longer one is refused.
 const LONGEST: usize = 512;
 
 /// The `tokenizer.json` of a vocabulary with `scores`. A blank precedes a text if `prefix`.
@@ -55,7 +55,7 @@ pub fn spaced(prefix: bool) -> Json {
     })
 }
 
-/// All pairs of `pieces` that form a third one, the best first.
+/// All pairs of `pieces` that form another of `pieces`, the best first.
 pub fn merges(pieces: &[String], score: impl Fn(usize) -> f64) -> Result<Vec<[&str; 2]>, String> {
     let ids: HashMap<&str, usize> =
         pieces.iter().enumerate().map(|(id, piece)| (piece.as_str(), id)).collect();

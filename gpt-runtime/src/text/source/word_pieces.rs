@@ -1,8 +1,8 @@
 //! WordPiece vocabularies in GGUF files (`bert`).
 //!
-//! The file marks tokens that begin a word with `▁`; `tokenizer.json` marks those that continue
-//! one with `##`. The file does not say whether the model tells capitals from small letters. If no
-//! token has a capital, it does not.
+//! The file marks tokens that begin a word with `▁`; `tokenizer.json` marks those that continue one
+//! with `##`. The file does not say whether the model distinguishes upper from lower case. If no
+//! token has an upper-case letter, the model is taken to ignore case.
 
 use serde_json::{Value as Json, json};
 

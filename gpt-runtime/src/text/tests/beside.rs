@@ -33,7 +33,7 @@ fn words(tokens: &[&str], special: &[&str]) -> Json {
 
 #[test]
 fn a_text_begins_with_one_bos() {
-    // The post-processor of the fixture adds it.
+    // The post-processor of the fixture adds BOS.
     for name in ["llama", "gemma"] {
         let tokenizer = tokenizer(name);
         let bos = tokenizer.prefix()[0];
@@ -67,10 +67,11 @@ fn tokens_that_end_a_turn() {
     let tokens =
         ["<unk>", "a", "b", "</s>", "<|im_end|>", "<|eot_id|>", "<|end|>", "<end_of_turn>", "c"];
     let json = words(&tokens, &["<|eot_id|>"]);
-    // By name, marked as control tokens or not; `</s>` only as one.
+    // They are found by name, whether or not they are marked as control tokens; `</s>` only if it
+    // is.
     let named = read(&[("tokenizer.json", json.clone())]);
     assert_eq!(named.stop_ids(), [4, 5, 6, 7]);
-    // Now they are control tokens, so a template's are found, and they are no text.
+    // Now they are control tokens: those of a template are found, and they have no text.
     assert_eq!(named.encode("a<|im_end|>b").unwrap(), [1, 4, 2]);
     assert_eq!(named.decode(&[1, 4, 2]).unwrap(), "a b");
     let lists = read(&[
@@ -80,7 +81,7 @@ fn tokens_that_end_a_turn() {
         ("tokenizer_config.json", json!({ "eos_token": "</s>" })),
     ]);
     assert_eq!(lists.stop_ids(), [1, 2, 3, 4, 5, 6, 7, 8]);
-    // In Harmony, <|end|> ends a message and not the turn.
+    // In Harmony, <|end|> ends a message but not the turn.
     let harmony = ["<unk>", "<|end|>", "<|return|>", "<|call|>", "<|message|>"];
     let harmony = read(&[("tokenizer.json", words(&harmony, &harmony[1..]))]);
     assert_eq!(harmony.stop_ids(), [2, 3]);
@@ -126,7 +127,7 @@ fn added_tokens_may_have_no_row() {
     assert!(tokenizer.check_vocab(1).is_err());
 }
 
-/// Two files do not say how text is cut into words; a class does.
+/// The two files of a byte pair encoding do not say how text is cut into words; the class does.
 #[test]
 fn the_class_of_two_files() {
     let (vocab, merges) = vocabulary(&[("1", "2"), ("h", "i")]);
@@ -185,7 +186,7 @@ fn a_character_without_a_token_is_named() {
         "mu\u{F1}",
         '\u{F1}',
     );
-    // Bytes, some without a token.
+    // A byte-level encoding in which some bytes have no token.
     let bytes = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
     check(json(bytes, Json::Null), "mug", "mug\u{1F980}", '\u{1F980}');
 }

@@ -107,7 +107,7 @@ fn sentence_pieces_merge_by_score_and_fall_back_to_bytes() {
     assert_eq!(tokenizer.stop_ids(), [2]);
 }
 
-/// Phi-3's control tokens take the white space behind them, which its GGUF does not say.
+/// Phi-3's control tokens take the white space after them, but its GGUF does not record this.
 #[test]
 fn control_tokens_of_phi3() {
     let values = |architecture: &str| {

@@ -104,7 +104,7 @@ fn characters_that_span_tokens_are_streamed_whole() {
     let mut stream = tokenizer.stream(&prompt);
     let pieces: Vec<String> = ids.iter().map(|&id| stream.push(id)).collect();
     assert_eq!(pieces, ["", "é", "", "", "", "🦀", " ", "hell"]);
-    // An incomplete character is U+FFFD at the end, and does not hold back the text behind it.
+    // An incomplete character is U+FFFD at the end, and does not hold back the text after it.
     assert_eq!(stream.push(0xF0), "");
     assert_eq!(stream.flush(), "\u{FFFD}");
     let mut stream = tokenizer.stream(&[]);

@@ -63,7 +63,8 @@ fn streamed(tokenizer: &Tokenizer, prompt: &[u32], ids: &[u32]) -> String {
 
 fn check(name: &str, tokenizer: &Tokenizer, ids: &[u32]) {
     let whole = tokenizer.decode(ids).unwrap();
-    // The crate fails for no tokens, and replaces valid characters beside invalid bytes.
+    // The crate fails for an empty list of tokens, and replaces valid characters beside invalid
+    // bytes.
     let expected = match ids.iter().any(|&id| tokenizer.text_token(id).is_some()) {
         true => tokenizer.inner.decode(ids, true).unwrap(),
         false => String::new(),
@@ -76,10 +77,11 @@ fn check(name: &str, tokenizer: &Tokenizer, ids: &[u32]) {
         let (before, after) = ids.split_at(cut);
         let text = tokenizer.decode(before).unwrap();
         assert_eq!(streamed(tokenizer, &[], before), text, "{name}: {before:?}");
-        // A prompt that ends within a character leaves its bytes to what follows.
+        // If a prompt ends within a character, its bytes become part of the text that follows.
         if whole.starts_with(&text) && !text.ends_with('\u{FFFD}') {
             let text = text + &streamed(tokenizer, before, after);
-            // These decoders drop something at the end of a text, which the prompt leaves as well.
+            // These decoders drop something at the end of a text, and in a stream the end of the
+            // prompt is not an end of the text.
             if !matches!(name, "gpt1" | "suffix" | "fuses and strips the end") {
                 assert_eq!(text, whole, "{name}: {before:?} and {after:?}");
             }

@@ -115,13 +115,13 @@ fn templates_and_ends_are_kept() {
         let (of_gguf, gguf) = reread(&original, 280, true);
         assert_eq!(gguf.text("tokenizer.chat_template"), Some(template));
         assert_eq!(gguf.unsigned("tokenizer.ggml.eos_token_id"), Some(259));
-        // llama.cpp does not know its name.
+        // llama.cpp does not know the name of this token.
         assert_eq!(gguf.unsigned("tokenizer.ggml.eot_token_id"), Some(261));
         let named = gguf.get("tokenizer.chat_templates");
         assert_eq!(named.is_some(), templates.is_array());
         let (of_list, _) = reread(&original, 280, false);
         let again = tempfile::tempdir().unwrap();
-        // Another template there would be preferred.
+        // If it were left there, this template would be preferred.
         std::fs::write(again.path().join("chat_template.jinja"), "other").unwrap();
         of_gguf.save(&again.path().join("tokenizer.json")).unwrap();
         let of_folder = Tokenizer::from_path(again.path()).unwrap();
@@ -133,7 +133,7 @@ fn templates_and_ends_are_kept() {
             assert_eq!(read.encode_chat(&hi).unwrap(), original.encode_chat(&hi).unwrap());
             assert_eq!(read.apply_chat_template(&hi).unwrap(), "<s>hi</s>");
         }
-        // Saved in its own folder, other settings of generation stay.
+        // Saving the tokenizer in its own folder keeps the other settings of generation.
         original.save(&path("tokenizer.json")).unwrap();
         let text = std::fs::read_to_string(path("generation_config.json")).unwrap();
         assert!(text.contains("temperature"), "{text}");
@@ -156,7 +156,7 @@ fn other_kinds_are_kept_whole() {
     }
 }
 
-/// Scores follow from ranked merges, also where several tokens have one score.
+/// Scores follow from ranked merges, even where several tokens have one score.
 #[test]
 fn scores_follow_from_merges() {
     let bytes = (0..256).map(|b| format!("<0x{b:02X}>"));

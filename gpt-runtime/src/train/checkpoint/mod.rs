@@ -59,7 +59,7 @@ impl Saved {
     /// The newest checkpoint in `folder`; none if the folder has none or does not exist.
     ///
     /// # Errors
-    /// The checkpoint cannot be read.
+    /// Fails if the folder or the checkpoint cannot be read.
     pub fn latest(folder: impl AsRef<Path>) -> Result<Option<Saved>, Error> {
         let steps = steps(folder.as_ref())?;
         let newest = steps.into_iter().max();
@@ -130,7 +130,8 @@ impl<M: Gpt> Trainer<M> {
     /// every further step equals the uninterrupted run's, bit for bit.
     ///
     /// # Errors
-    /// The checkpoint is damaged or belongs to another model, or [`new`](Self::new) fails.
+    /// Fails if the checkpoint is damaged or belongs to another model, or if [`new`](Self::new)
+    /// fails.
     pub fn resume(
         device: &Device,
         saved: &Saved,
@@ -172,7 +173,7 @@ impl<M> Trainer<M> {
             )));
         }
         let weights = weights::open(&saved.folder.join(MODEL), plan, Some(Format::F32))?;
-        // Damaged files are refused before the trainer takes its memory.
+        // Damaged files are refused before the trainer allocates its memory.
         let moments = saved.folder.join(MOMENTS);
         let mapped = Mapped::open(&moments)?;
         let moments = read_moments(mapped.bytes(), plan, &moments)?;
@@ -195,13 +196,14 @@ impl<M> Trainer<M> {
     /// kept until the new one is complete.
     ///
     /// # Errors
-    /// A file cannot be written, or `folder` already has a checkpoint of this step.
+    /// Fails if a file cannot be written, if an older checkpoint cannot be removed, or if `folder`
+    /// already has a checkpoint of this step.
     pub fn save(&mut self, folder: impl AsRef<Path>, caller: &Value) -> Result<PathBuf, Error> {
         let folder = folder.as_ref();
         let path = folder.join(format!("{PREFIX}{}", self.steps));
         if path.exists() {
             return Err(Error::Input(format!(
-                "{} is there already; remove it or save elsewhere",
+                "{} already exists; remove it or save elsewhere",
                 path.display()
             )));
         }
@@ -242,13 +244,13 @@ impl<M> Trainer<M> {
     }
 }
 
-/// A moment of a tensor: its bytes in the file.
+/// A moment of a tensor of a layer, and its bytes in the file.
 type StoredMoment<'a> = (TensorState, TensorId, u32, &'a [u8]);
 
 /// The moments of all parameters in the contents of the file at `path`.
 ///
 /// # Errors
-/// A moment is missing, or has another type or shape.
+/// Fails if a moment is missing, or has another type or shape.
 fn read_moments<'a>(
     bytes: &'a [u8],
     plan: &Plan,
@@ -281,7 +283,7 @@ fn read_moments<'a>(
     Ok(moments)
 }
 
-/// Reads the moments in the file at `path`. Returns how many tensors have one.
+/// Reads the moments in the file at `path`. Returns their number.
 pub fn read_all_moments(path: &Path, plan: &Plan) -> Result<usize, Error> {
     read_moments(Mapped::open(path)?.bytes(), plan, path).map(|moments| moments.len())
 }
@@ -298,7 +300,7 @@ fn moment_shape(plan: &Plan, id: TensorId) -> [usize; 2] {
     [tensor.rows as usize, tensor.columns as usize]
 }
 
-/// The steps that `folder` has checkpoints of.
+/// The steps of the checkpoints in `folder`.
 fn steps(folder: &Path) -> Result<Vec<u64>, Error> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,

@@ -70,7 +70,7 @@ fn there_is_one_checkpoint_and_it_is_the_newest() {
     trainer.save(&folder, &Value::Null).unwrap();
     assert_eq!(steps(folder.path()).unwrap(), [11]);
     let again = trainer.save(&folder, &Value::Null).unwrap_err().to_string();
-    assert!(again.contains("checkpoint-11 is there already"), "{again}");
+    assert!(again.contains("checkpoint-11 already exists"), "{again}");
     // The remains of a killed process are ignored.
     fs::create_dir(folder.path().join("checkpoint-12.new")).unwrap();
     assert_eq!(Saved::latest(&folder).unwrap().unwrap().step(), 11);

@@ -16,6 +16,7 @@ use crate::device::Device;
 use crate::engine::{
     EngineTrainer, Learn, Precision, TensorState, TrainProfile, TrainerOptions, Update,
 };
+use crate::error::counted;
 use crate::model::Model;
 use crate::parameter::{Matrix, Parameter};
 use crate::text::Tokenizer;
@@ -41,7 +42,8 @@ impl<M: Gpt> Trainer<M> {
     /// A trainer that starts from `weights`.
     ///
     /// # Errors
-    /// A setting is out of range, the weights cannot be read, or the device has too little memory.
+    /// Fails if a setting is out of range, the weights cannot be read, or the device has too little
+    /// memory.
     pub fn new(
         device: &Device,
         weights: &dyn Weights,
@@ -53,7 +55,7 @@ impl<M: Gpt> Trainer<M> {
     /// The current values of `parameter`, a constant of the model's type.
     ///
     /// # Errors
-    /// The device fails.
+    /// Fails if the device fails.
     pub fn get<const ROWS: usize, const COLUMNS: usize>(
         &mut self,
         parameter: Parameter<M, ROWS, COLUMNS>,
@@ -68,7 +70,7 @@ impl<M: Gpt> Trainer<M> {
     /// Replaces the values of `parameter`. The moments of the optimizer are unchanged.
     ///
     /// # Errors
-    /// The device fails.
+    /// Fails if the device fails.
     pub fn set<const ROWS: usize, const COLUMNS: usize>(
         &mut self,
         parameter: Parameter<M, ROWS, COLUMNS>,
@@ -155,8 +157,9 @@ impl<M> Trainer<M> {
     /// else changes.
     ///
     /// # Errors
-    /// The batch does not fit the model. [`Error::Diverged`] if the loss or the gradient is not
-    /// finite; the parameters are then unchanged.
+    /// Fails if the batch does not fit the trainer or the device fails, and with
+    /// [`Error::Diverged`] if the loss or the gradient is not finite; the parameters are then
+    /// unchanged.
     pub fn step(&mut self, batch: &Batch) -> Result<f64, Error> {
         self.check(batch)?;
         let loss_scale = self.loss_scale.map_or(1.0, |scale| scale.value());
@@ -201,11 +204,12 @@ impl<M> Trainer<M> {
         }
     }
 
-    /// Runs a [`step`](Self::step) and measures the time of each kernel (GPU) or op (CPU). This is
-    /// slower than a step without measurement, and the loss is not checked.
+    /// Runs a [`step`](Self::step) and measures the time of each kernel (GPU) or step of the plan
+    /// (CPU). This is slower than a step without measurement, and the loss is not checked.
     ///
     /// # Errors
-    /// The batch does not fit the model, or has more sequences than one pass takes.
+    /// Fails if the batch does not fit the trainer or has more sequences than one pass takes, or if
+    /// the device fails.
     pub fn profile(&mut self, batch: &Batch) -> Result<TrainProfile, Error> {
         self.check(batch)?;
         let mut parts = batch.parts(self.settings.batch);
@@ -232,7 +236,8 @@ impl<M> Trainer<M> {
     /// The mean loss of `batch` without dropout, in nats per token. Changes nothing.
     ///
     /// # Errors
-    /// The batch does not fit the trainer, as in [`step`](Self::step); or the device is lost.
+    /// Fails if the batch does not fit the trainer, as in [`step`](Self::step), or if the device is
+    /// lost.
     pub fn loss(&mut self, batch: &Batch) -> Result<f64, Error> {
         self.check(batch)?;
         let mut sum = 0.0;
@@ -246,7 +251,8 @@ impl<M> Trainer<M> {
     /// windows of the length that [`Self::tokens`] returns.
     ///
     /// # Errors
-    /// There are fewer than two tokens, one is outside the vocabulary, or the device is lost.
+    /// Fails if there are fewer than two tokens, one is outside the vocabulary, or the device is
+    /// lost.
     pub fn evaluate(&mut self, tokens: &Tokens) -> Result<f64, Error> {
         let (mut sum, mut rows) = (0.0, 0);
         for batch in tokens.windows(self.settings.batch as usize, self.tokens() as usize) {
@@ -255,8 +261,8 @@ impl<M> Trainer<M> {
         }
         if rows == 0 {
             return Err(Error::Input(format!(
-                "{} tokens cannot be evaluated: at least 2 are needed",
-                tokens.len()
+                "{} cannot be evaluated: at least 2 are needed",
+                counted(tokens.len(), "token")
             )));
         }
         Ok(sum / rows as f64)
@@ -265,7 +271,7 @@ impl<M> Trainer<M> {
     /// The current model, on the trainer's device.
     ///
     /// # Errors
-    /// The device has too little memory, or is lost.
+    /// Fails if the device has too little memory or is lost.
     pub fn model(&mut self) -> Result<Model<M>, Error> {
         let (vtable, device) = (self.vtable, self.device.clone());
         let tokenizer = self.tokenizer.clone();
@@ -286,7 +292,7 @@ impl<M> Trainer<M> {
         self.vtable.plan
     }
 
-    /// The device it runs on.
+    /// The device that the trainer runs on.
     pub fn device(&self) -> &Device {
         &self.device
     }
@@ -312,7 +318,7 @@ impl<M> Trainer<M> {
         settings.schedule.rate(settings.optimizer.lr, self.steps)
     }
 
-    /// The norm of the last step's gradient, before clipping.
+    /// The norm of the gradient of the latest step, before clipping; 0 before the first step.
     pub fn gradient_norm(&self) -> f64 {
         self.gradient_norm
     }

@@ -40,7 +40,7 @@ fn write_quant(quants: &mut [u8], column: usize, high: usize, quant: u8) {
     }
 }
 
-/// Q4_K and Q5_K.
+/// Writes a packed block of Q4_K or Q5_K.
 fn affine(format: Format, values: &[f32; BLOCK], packed: &mut [u8]) {
     let high = (format.quant_bytes() - 16) / 4;
     let largest = f32::from((16u8 << high) - 1);
@@ -70,7 +70,7 @@ fn affine(format: Format, values: &[f32; BLOCK], packed: &mut [u8]) {
     }
 }
 
-/// `x ≈ scale q - minimum`, neither negative.
+/// `x ≈ scale q - minimum`, where neither is negative.
 #[derive(Clone, Copy, Default)]
 struct Line {
     scale: f32,
@@ -140,10 +140,10 @@ impl Line {
     }
 }
 
-/// Values with a scale in a [`Format::Q6K`].
+/// Values that share a scale in a [`Format::Q6K`].
 const SIXTEEN: usize = 16;
 
-/// Q6_K.
+/// Writes a packed block of Q6_K.
 fn signed(values: &[f32; BLOCK], packed: &mut [u8]) {
     let (parts, _) = values.as_chunks::<SIXTEEN>();
     let mut scales = [0.0; BLOCK / SIXTEEN];

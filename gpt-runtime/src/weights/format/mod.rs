@@ -12,7 +12,7 @@ mod k_search;
 use gpt_plan::Format;
 use half::{bf16, f16};
 
-/// Elements of a quantised canonical block.
+/// Elements of a block of Q8, Q4 or Q5.
 const BLOCK: usize = 32;
 
 /// Appends one row in `format` to `out`: `format.row_bytes(row.len())` bytes.
@@ -39,7 +39,7 @@ pub fn encode(format: Format, row: &[f32], out: &mut Vec<u8>) {
 /// Reads one row of `format`, `format.row_bytes(row.len())` bytes, into `row`; padding is dropped.
 ///
 /// # Panics
-/// If `bytes` is shorter than the row.
+/// Panics if `bytes` is shorter than the row.
 pub fn decode(format: Format, bytes: &[u8], row: &mut [f32]) {
     let bytes = &bytes[..format.row_bytes(row.len())];
     match format {
@@ -96,8 +96,8 @@ pub fn decode(format: Format, bytes: &[u8], row: &mut [f32]) {
     }
 }
 
-/// A quantised block in the order of engines ([`Format::packed_bytes`]); `memory` holds it unless
-/// it is the order of the host.
+/// A quantised block in the order of engines ([`Format::packed_bytes`]). A block of a k-quant is
+/// reordered in `memory`; the others are returned as they are.
 pub fn packed_block<'a>(
     format: Format,
     block: &'a [u8],

@@ -1,5 +1,6 @@
-//! Blocks of 32 nibbles that are indices of 16 fixed integers, times a scale: IQ4_NL and MXFP4. The
-//! integers fit a byte, so a block is one of Q8_0 with the same values, if its scale is an f16.
+//! Blocks of 32 nibbles that are indices into a table of 16 integers, times a scale: IQ4_NL and
+//! MXFP4. The integers fit in a byte, so a block has the values of a block of Q8_0, if f16 can
+//! represent its scale.
 
 use half::f16;
 
@@ -17,7 +18,7 @@ const E2M1: [i8; 16] = [0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12]
 fn block(kind: FileType, block: &[u8]) -> (f32, [i8; 32]) {
     let (scale, nibbles, codebook) = match kind {
         FileType::Mxfp4 => {
-            // An exponent of base 2 with bias 127; one less, as integers are doubled.
+            // An exponent of base 2 with bias 127; one less, because the integers are doubled.
             (2f64.powi(i32::from(block[0]) - 128) as f32, &block[1..], &E2M1)
         }
         _ => (half(block, 0), &block[2..], &NONLINEAR),
@@ -34,7 +35,7 @@ pub fn decode(kind: FileType, bytes: &[u8], out: &mut [f32]) {
     }
 }
 
-/// Appends a block of Q8_0 with the same values. None if its scale is no f16.
+/// Appends a block of Q8_0 with the same values. None if f16 cannot represent its scale.
 pub fn convert(kind: FileType, bytes: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let (mut scale, integers) = block(kind, bytes);
     if integers == [0; 32] {

@@ -1,9 +1,9 @@
 //! Decodes the element types of safetensors and the block types of GGUF.
 //!
 //! Some types have the bytes of a canonical [`Format`]. Others convert to one without loss: Q4_0
-//! and Q5_0 to Q4_1 and Q5_1, Q3_K to Q6_K, IQ4_NL and MXFP4 to Q8_0. Q2_K is decoded, and stored
-//! in f16. Layouts follow ggml's `ggml-common.h`; tests compare each type with values of the
-//! reference implementation.
+//! and Q5_0 to Q4_1 and Q5_1, Q3_K to Q6_K, IQ4_NL and MXFP4 to Q8_0. Q2_K is decoded and held in
+//! f16. Layouts follow ggml's `ggml-common.h`; tests compare each type with values of the reference
+//! implementation.
 
 mod codebook;
 mod k;
@@ -100,7 +100,7 @@ impl FileType {
         names.join(", ")
     }
 
-    /// The type whose rows are the bytes of `format`.
+    /// The type whose rows have the bytes of `format`.
     pub fn of(format: Format) -> FileType {
         let is = |kind: &FileType| kind.is_native() && kind.format() == format;
         let found = FileType::ALL.iter().copied().find(is);

@@ -67,7 +67,7 @@ fn conversions_keep_every_value() {
         format::decode(kind.format(), &converted, &mut b);
         assert_eq!(a, b, "{}", kind.name());
     }
-    // The scale 2^100 does not fit an f16. In a block of zeros the scale does not matter.
+    // The scale 2^100 does not fit in an f16. In a block of zeros the scale does not matter.
     let mut block = [0x77; 17];
     block[0] = 227;
     assert_eq!(FileType::Mxfp4.convert(&block, &mut Vec::new()), None);

@@ -79,7 +79,7 @@ fn parts_have_to_fit_together() {
     type Change = fn(&mut Vec<GgufFile>);
     let cases: [(&str, Change); 4] = [
         ("is part 3 of 3 by its metadata", |parts| parts.swap(1, 2)),
-        ("and the first part says", |parts| drop(parts[2].tensors.pop())),
+        ("but the first part says", |parts| drop(parts[2].tensors.pop())),
         ("of another part", |parts| {
             let again = gguf_file(
                 testing::llama(),

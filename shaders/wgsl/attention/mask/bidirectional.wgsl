@@ -1,4 +1,4 @@
-// Bidirectional: every position attends to every other.
+// Bidirectional: every position attends to all positions.
 
 // The first key that the query at `position` attends to.
 fn first_key(position: u32) -> u32 {

@@ -1,4 +1,5 @@
-// Queries are rotated and stored; keys, rotated, and values are written to the layer's cache.
+// Queries and keys are rotated. Queries are stored in rows; keys and values are written to the
+// layer's cache.
 
 @group(0) @binding(2) var<storage, read_write> q: array<f32>;
 @group(0) @binding(3) var<storage, read_write> k_cache: array<f32>;

@@ -1,5 +1,6 @@
 // Stores a product: logits, rows before their norm, or the gradient of a layer's input. Parts of a
-// matrix run one after the other: their gradients are added, their products are separate columns.
+// matrix run one after the other. Gradients of the input from all parts are added; the products of
+// each part are separate columns.
 
 @group(1) @binding(4) var<storage, read_write> out: array<vec4<f32>>;
 

@@ -1,5 +1,5 @@
-// h = activation(gate) * up. The derivatives of h by gate and by up are saved for the backward
-// pass. An invocation has two gates and the two features that they gate.
+// h = activation(gate) * up. The derivatives of h with respect to gate and up are saved for the
+// backward pass. An invocation has two gates and the two features that they gate.
 
 @group(1) @binding(4) var<storage, read_write> h: array<vec2<f32>>;
 @group(1) @binding(5) var<storage, read_write> slopes: array<vec2<f32>>;

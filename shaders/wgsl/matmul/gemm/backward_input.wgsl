@@ -1,7 +1,7 @@
 // dx = dy W: an invocation owns a quad of every row of W.
 //
-// The depth is the rows of W, or some of them: a long sum is split. Padding rows of W are zero, and
-// so are the columns of dy that they are multiplied with.
+// The depth is the rows of W, or some of them: a long sum is split. Rows of W beyond the last are
+// read as zero.
 
 @group(1) @binding(0) var<storage, read> dy: array<vec4<f32>>;
 
@@ -27,13 +27,13 @@ fn operand_starts(owner: u32) -> vec4<u32> {
     return vec4<u32>(min(owner, (COLUMNS + 3u) / 4u - 1u));
 }
 
-// Four neighbouring rows of W are four steps; zeros beyond the last row, which begins at `last`.
+// A quad of the row of W that begins at `start`. Zero beyond the last row, which begins at `last`.
 fn weights_at(start: u32, last: u32, quad: u32) -> vec4<f32> {
     let weights = round_operand(weight(min(start, last), quad));
     return select(vec4<f32>(0.0), weights, start <= last);
 }
 
-// Step `k + i` of the depth is staged at `i`.
+// Step `k + i` of the depth, a row of W, is staged at `i`.
 fn multiply(quads: vec4<u32>, k: u32, begin: u32, end: u32, before: Sums) -> Sums {
     let next = weight_start(1u);
     let last = weight_start(step_uniform.second + k + end - 1u);

@@ -1,7 +1,7 @@
 // dW = dy^T x: the depth is the rows of the pass. An invocation owns a quad of every row of x.
 //
-// The columns of dy may begin at any row of W, where a part of the matrix runs alone. Sums beyond
-// the last column of either operand are discarded.
+// If the kernel runs for a part of the matrix, the columns of dy begin at the part's first row.
+// Sums beyond the last column of either operand are discarded.
 
 @group(1) @binding(0) var<storage, read> dy: array<vec4<f32>>;
 @group(1) @binding(1) var<storage, read> x: array<vec4<f32>>;
@@ -28,7 +28,7 @@ fn operand_starts(owner: u32) -> vec4<u32> {
     return vec4<u32>(min(owner, X_QUADS - 1u));
 }
 
-// A step of x; zeros beyond the last.
+// The quad of x at `at`. Zero beyond the last row of the depth, whose quad is at `last`.
 fn x_at(at: u32, last: u32) -> vec4<f32> {
     let inputs = round_operand(x[min(at, last)]);
     return select(vec4<f32>(0.0), inputs, at <= last);

@@ -43,7 +43,7 @@ fn multiply(own_rows: vec4<u32>, k: u32, begin: u32, end: u32, before: Sums) -> 
     return sums;
 }
 
-// Each chunk of rows has a separate output.
+// The output begins at row 0, also for a chunk of rows: the buffer of logits holds one chunk.
 fn output_row(row: u32) -> u32 {
     return row;
 }

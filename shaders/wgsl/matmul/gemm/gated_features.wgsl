@@ -8,7 +8,7 @@ fn operand_starts(owner: u32) -> vec4<u32> {
     return vec4<u32>(weight_start(rows.x), weight_start(rows.y), weight_start(second.x), weight_start(second.y));
 }
 
-// A quad of feature `j`.
+// A quad of the weights of the invocation's feature `j`.
 fn feature_weight(own: vec4<u32>, j: u32, quad: u32) -> vec4<f32> {
     if j < 2u {
         return weight(own[j], quad);

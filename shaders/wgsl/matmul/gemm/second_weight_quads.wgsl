@@ -1,5 +1,5 @@
-// The weights of a gated MLP's second half, which may be in a separate binding, row-major, whole
-// quads to a row.
+// The weights of a gated MLP's second half, which may be in a separate binding: row-major, with
+// whole quads in each row.
 
 @group(1) @binding(2) var<storage, read> second_weight_matrix: array<vec4<f32>>;
 

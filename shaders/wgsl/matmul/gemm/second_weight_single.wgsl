@@ -1,5 +1,5 @@
-// The weights of a gated MLP's second half, which may be in a binding of their own, row-major, with
-// a number of columns that four does not divide.
+// The weights of a gated MLP's second half, which may be in a separate binding: row-major, with a
+// number of columns that is not a multiple of four.
 
 @group(1) @binding(2) var<storage, read> second_weight_matrix: array<f32>;
 

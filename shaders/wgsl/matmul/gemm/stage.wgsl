@@ -1,5 +1,5 @@
-// Stages rows of the left operand, whose depth is along a row: four quads of depth for each of an
-// invocation's rows, transposed to steps of the depth.
+// Stages rows of the left operand, whose depth is along a row. An invocation reads a quad of each
+// of four rows, and transposes them to four steps of the depth.
 
 fn stage(first: u32, k: u32, i: u32) {
     let quad = i / 32u * 8u + i % 8u;

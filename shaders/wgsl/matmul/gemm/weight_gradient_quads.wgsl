@@ -1,4 +1,4 @@
-// Stores the gradient of a matrix, row-major, whole quads to a row.
+// Stores the gradient of a matrix, row-major, with whole quads in each row.
 
 @group(1) @binding(2) var<storage, read_write> d_weight: array<vec4<f32>>;
 

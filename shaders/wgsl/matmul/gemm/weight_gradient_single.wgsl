@@ -1,4 +1,5 @@
-// Stores the gradient of a matrix, row-major, with a number of columns that four does not divide.
+// Stores the gradient of a matrix, row-major, with a number of columns that is not a multiple of
+// four.
 
 @group(1) @binding(2) var<storage, read_write> d_weight: array<f32>;
 

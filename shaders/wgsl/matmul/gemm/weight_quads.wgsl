@@ -1,4 +1,4 @@
-// The weights, row-major, whole quads to a row.
+// The weights, row-major, with whole quads in each row.
 
 @group(1) @binding(1) var<storage, read> weight_matrix: array<vec4<f32>>;
 

@@ -1,4 +1,4 @@
-// The weights, row-major, with a number of columns that four does not divide.
+// The weights, row-major, with a number of columns that is not a multiple of four.
 
 @group(1) @binding(1) var<storage, read> weight_matrix: array<f32>;
 
@@ -7,7 +7,8 @@ fn weight_start(row: u32) -> u32 {
     return row * COLUMNS;
 }
 
-// The columns of a quad; those beyond the last are clamped, and their products discarded.
+// The columns of a quad. Columns beyond the last are clamped to it; their products are zero, or are
+// discarded.
 fn quad_columns(quad: u32) -> vec4<u32> {
     return min(4u * quad + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(COLUMNS - 1u));
 }

@@ -1,4 +1,5 @@
-// The input is the output of another step; the output is added to the residual stream.
+// The input is the output of another step. An epilogue that adds to the residual stream reads it
+// with `stream`.
 
 @group(0) @binding(1) var<storage, read> x: array<f32>;
 @group(0) @binding(3) var<storage, read> activations: array<f32>;

@@ -3,7 +3,7 @@
 
 struct RowBroadcast { first: u32 }
 
-// Steps `first ..`; `first` is a multiple of four.
+// Four steps from `first` on, which is a multiple of four.
 fn row_broadcast(first: u32) -> RowBroadcast {
     return RowBroadcast(first);
 }

@@ -1,6 +1,6 @@
 // Reads four steps of sixteen staged rows, which are the same for all invocations: each of eight
-// invocations reads an eighth, and the subgroup shares them without memory. A subgroup has at least
-// eight invocations; the reads of those beyond the eighth are not used.
+// invocations reads an eighth, and the subgroup shares the rows without memory. A subgroup has at
+// least eight invocations; the reads of those beyond the eighth are not used.
 
 // Eight rows of a step.
 struct RowBroadcast {
@@ -8,8 +8,8 @@ struct RowBroadcast {
     high: vec4<f32>,
 }
 
-// Steps `first ..`; `first` is a multiple of four. An even invocation reads the first eight rows of
-// its step, an odd one the others.
+// Four steps from `first` on, which is a multiple of four. An even invocation reads the first eight
+// rows of its step, an odd one the others.
 fn row_broadcast(first: u32) -> RowBroadcast {
     let step = first + subgroup.lane / 2u % 4u;
     let quarter = subgroup.lane % 2u * 2u;

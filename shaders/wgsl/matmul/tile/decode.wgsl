@@ -5,7 +5,8 @@
 
 const CHUNK_BLOCKS: u32 = min((SCRATCH_FLOATS - TILE_N * WORKGROUP_SIZE - 32u) / (BLOCK_QUADS * 4u), BLOCKS);
 
-// An element of `scratch` has four columns. Eight are read together, so there are eight spare ones.
+// An element of `scratch` has four columns. Eight elements are read together, so there are eight
+// spare elements at the end.
 alias ScratchValue = vec4<f32>;
 const SCRATCH_SIZE: u32 = CHUNK_BLOCKS * BLOCK_QUADS + 8u;
 

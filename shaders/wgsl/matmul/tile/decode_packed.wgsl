@@ -1,6 +1,6 @@
-// Multiplies one row of inputs by quantised weights, four bytes per instruction: as
-// `matmul/tile/decode`, with inputs quantised to bytes. A chunk of inputs is staged as f32 first,
-// because the largest input of a block has to be known before the first one is quantised.
+// Multiplies one row of inputs by quantised weights, four bytes per instruction: like
+// `matmul/tile/decode`, with inputs quantised to bytes. Inputs are staged as f32 first, because the
+// largest input of a block has to be known before the first one is quantised.
 
 const CHUNK_BLOCKS: u32 = min(WORKGROUP_SIZE / 8u, BLOCKS);
 

@@ -10,7 +10,7 @@ const ROW_INVOCATIONS: u32 = WORKGROUP_SIZE;
 const ITERATIONS: u32 = 1u;
 // Output features of a workgroup.
 const FEATURES: u32 = TILE_N * 32u / HALVES;
-// Blocks of a slice, in each chunk.
+// Blocks of a slice, among those that are staged at a time.
 const SLICE_BLOCKS: u32 = (CHUNK_BLOCKS + SLICES - 1u) / SLICES;
 
 alias Sums = array<f32, TILE_N>;
@@ -37,7 +37,7 @@ fn row_of(invocation: u32) -> u32 {
     return invocation / (8u * SLICES) * 8u + invocation % 8u;
 }
 
-// The invocation's row of strip `strip`. A strip that does not exist is clamped to the last one;
+// A block of row `row` of strip `strip`. A strip that does not exist is clamped to the last one;
 // the result is discarded.
 fn load_strip(strip: u32, row: u32, block: u32) -> Block {
     return load(32u * min(strip, LAST_STRIP) + row, block);

@@ -1,6 +1,7 @@
 // Sixteen rows of inputs: a matrix times a matrix. A workgroup has eight invocations for each of
-// its strips. This file reads inputs and sums a norm's statistics; `matmul/tile/prefill_sums`
-// defines the sums, and the file after it computes them.
+// its strips. This file reads inputs and sums a norm's statistics. `matmul/tile/prefill_sums`
+// passes the sums to the epilogue, and `matmul/tile/prefill_single` computes them; variants replace
+// both.
 
 // Each invocation computes four features of sixteen rows.
 const WORKGROUP_SIZE: u32 = 8u * TILE_N;

@@ -1,13 +1,13 @@
-// Multiplies the rows of a prompt by cooperative matrices (tensor cores): a subgroup multiplies two
-// matrices of 16 x 16 at once. Operands are f16, sums are f32.
+// Multiplies the rows of a prompt with cooperative-matrix instructions (tensor cores): a subgroup
+// multiplies two matrices of 16 x 16 at once. Operands are f16, sums are f32.
 //
-// Sixteen columns at a time are staged in workgroup memory, since a cooperative matrix cannot be
-// loaded from a panel, and the strips in two halves, to save memory.
+// A cooperative matrix cannot be loaded from a panel, so weights are staged in workgroup memory,
+// sixteen columns at a time. To save memory, each half of the strips is staged separately.
 
 alias Left = coop_mat16x16<f16, A>;
 alias Right = coop_mat16x16<f16, B>;
 
-// Columns of a chunk.
+// Columns of the inputs that are staged at a time.
 const CHUNK: u32 = CHUNK_BLOCKS * BLOCK_QUADS * 4u;
 // The same, rounded up to whole steps of sixteen.
 const PITCH: u32 = (CHUNK + 15u) / 16u * 16u;
@@ -55,7 +55,7 @@ fn multiply(first: u32, strip: u32, invocation: u32) -> Sums {
             let column = start * BLOCK_QUADS * 4u + i;
             let scale_shift = affine(column);
             for (var r = 0u; r < 16u; r++) {
-                // Columns between the chunk and its pitch belong to the next chunk.
+                // Columns from CHUNK on are staged in the next iteration.
                 staged_inputs[r * PITCH + i] = f16(select(0.0, input(r, first + r, column, scale_shift), i < CHUNK));
             }
         }

@@ -1,5 +1,5 @@
 // Multiplies the rows of a prompt, with two staging buffers: one is filled while the other is
-// multiplied, so that one barrier is enough for a chunk. A buffer has half of the columns that
+// multiplied, so that one barrier is enough each time. A buffer has half of the columns that
 // `matmul/tile/prefill_single` stages, so both take the same memory.
 
 // Blocks of a buffer.

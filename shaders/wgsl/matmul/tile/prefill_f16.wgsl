@@ -1,8 +1,8 @@
-// Multiplies the rows of a prompt by f16 weights in f16: hardware may multiply and add two numbers
-// at once. Inputs are rounded to f16. Sums over the columns of a block, at most 32, are in f16,
-// too; they are then added in f32.
+// Multiplies the rows of a prompt by f16 weights in f16, because some hardware multiplies and adds
+// two such numbers at once. Inputs are rounded to f16. Sums over the columns of a block, at most
+// 32, are also in f16; they are then added in f32.
 
-// Columns of a chunk.
+// Columns of the inputs that are staged at a time.
 const CHUNK: u32 = CHUNK_BLOCKS * BLOCK_QUADS * 4u;
 
 alias Halves = mat4x4<f16>;

@@ -23,8 +23,8 @@ fn input_quad(r: u32, first: u32, column: u32) -> vec4<f32> {
     );
 }
 
-// Stages block `block` of row `r` as block `place` of the chunk. Inputs are read twice: keeping
-// them would take 32 registers.
+// Stages block `block` of row `r` as staged block `place`. Inputs are read twice: keeping them
+// would take 32 registers.
 fn fill(place: u32, r: u32, first: u32, block: u32) {
     var most = vec4<f32>(0.0);
     for (var word = 0u; word < WORDS; word++) {
@@ -84,7 +84,8 @@ fn scaled(sums: IntSums, by: vec2<f32>, low: mat2x4<f32>, high: mat2x4<f32>) -> 
     );
 }
 
-// The products of staged block `place`, rows `r ..`, with blocks of four features.
+// The products of eight rows of staged block `place`, from row `r` on, with blocks of four
+// features.
 fn tile_products(place: u32, r: u32, a: Block, b: Block, c: Block, d: Block) -> HalfSums {
     var of_a = IntSums();
     var of_b = IntSums();

@@ -1,7 +1,7 @@
-// Multiplies the rows of a prompt by weights. A chunk of inputs is staged in workgroup memory, the
-// same for all invocations; each invocation reads its own weights.
+// Multiplies the rows of a prompt by weights. Inputs are staged in workgroup memory for all
+// invocations, some columns at a time; each invocation reads its own weights.
 
-// Columns of a chunk.
+// Columns of the inputs that are staged at a time.
 const CHUNK: u32 = CHUNK_BLOCKS * BLOCK_QUADS * 4u;
 
 // By column while it stages inputs, by invocation while it holds sums.

@@ -1,6 +1,6 @@
 // The rows of the matrix that an invocation of a prefill tile owns, and the exchange of its sums.
 
-// From one strip of an invocation to the next.
+// The distance from one strip of an invocation to the next, in strips.
 const APART: u32 = WORKGROUP_SIZE / 32u;
 
 // The rows of the matrix that an invocation owns. A strip beyond the last is clamped to it; the

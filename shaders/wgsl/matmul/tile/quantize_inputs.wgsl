@@ -1,5 +1,5 @@
-// Inputs as signed bytes, four to a word, in blocks of 32 with a scale each, rounded as in
-// llama.cpp; for products with weights that are bytes. `dot4I8Packed` multiplies four pairs of
+// Quantises inputs for products with weights that are bytes: to signed bytes, four to a word, in
+// blocks of 32 with a scale each, rounded as in llama.cpp. `dot4I8Packed` multiplies four pairs of
 // bytes and adds the products, in one instruction where the hardware has it. Integer sums are
 // exact.
 

@@ -1,7 +1,7 @@
 // Weights in bf16, the upper halves of f32s: an element is four neighbouring columns of a row, two
 // to a word.
 
-// Four columns of a block.
+// Columns 4 j to 4 j + 3 of a block.
 fn quad(block: Block, j: u32) -> vec4<f32> {
     let words = weight_element(block.panel, block.at + j * 8u);
     let low = bitcast<vec2<f32>>(words << vec2<u32>(16u));

@@ -1,15 +1,17 @@
-// Weights in blocks of 256 columns with scales and minima of sub-blocks, with the layout of
-// `matmul/weights/q5_k`, for products of bytes: each quant becomes a byte.
+// Weights in blocks of 256 columns with scales and minima of sub-blocks, in the layout of
+// `matmul/weights/q5_k`. Each quant is expanded to a byte, for packed dot products.
 
 struct Block {
     panel: u32,
-    // The first word of the sub-block's quants, and of its block.
+    // The first word of the sub-block.
     at: u32,
+    // The first word of the block of 256 columns.
     start: u32,
+    // The index of the sub-block in that block.
     own: u32,
 }
 
-// Columns `32 block ..` of row `row`.
+// Locates the 32 columns of row `row` from `32 block` on.
 fn load(row: u32, block: u32) -> Block {
     let start = block / 8u * 360u + row % 8u;
     return Block(row / 8u, start + block % 8u * 40u, start, block % 8u);

@@ -1,9 +1,9 @@
 // Weights in blocks of 32 columns: 32 nibbles, a scale and a minimum, w = d q + m (GGUF's Q4_1;
 // Q4_0 is the case m = -8 d).
 //
-// A block of a panel is five lines of eight words: four lines of eight nibbles each, then one of
-// f16 pairs (d, m). As in GGUF, low nibbles are the first half of the block and high nibbles the
-// second.
+// A block of a panel is five lines of eight words, one word for each row of the panel. Four lines
+// have nibbles, eight in a word. The last line has f16 pairs (d, m). As in GGUF, low nibbles are
+// the first half of the block and high nibbles the second.
 
 struct Block {
     words: vec4<u32>,
@@ -11,7 +11,7 @@ struct Block {
     scales: vec2<f32>,
 }
 
-// Columns `32 block ..` of row `row`.
+// Loads the 32 columns of row `row` from `32 block` on.
 fn load(row: u32, block: u32) -> Block {
     let panel = row / 8u;
     let at = block * 40u + row % 8u;
@@ -24,7 +24,7 @@ fn load(row: u32, block: u32) -> Block {
     return Block(words, unpack2x16float(weight_element(panel, at + 32u)));
 }
 
-// Four columns of a block.
+// Columns 4 j to 4 j + 3 of a block.
 fn quad(block: Block, j: u32) -> vec4<f32> {
     let word = block.words[j & 3u] >> (j & 4u);
     let quants = (vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(15u);

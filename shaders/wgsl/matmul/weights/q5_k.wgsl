@@ -1,10 +1,11 @@
-// Weights in blocks of 256 columns, in sub-blocks of 32: quants of five bits, a scale s and a
-// minimum m of a byte, and f16 (d, e) of the block, w = d s q + e m (GGUF's Q5_K).
+// Weights in blocks of 256 columns, in sub-blocks of 32 quants of five bits: each sub-block has a
+// scale s and a minimum m, which are bytes, and the block has an f16 pair (d, e), w = d s q + e m
+// (GGUF's Q5_K).
 //
-// A block of a panel is 45 lines of eight words, one word for each row of the panel: five lines for
-// each sub-block, fifth bits and nibbles as in `matmul/weights/q5`; four lines of bytes, s and m of
-// two sub-blocks in a word; one of (d, e). The files that multiply see sub-blocks, and call them
-// blocks.
+// A block of a panel is 45 lines of eight words, one word for each row of the panel. Each of the
+// eight sub-blocks has five lines, of fifth bits and of nibbles, as in `matmul/weights/q5`. Then
+// follow four lines of bytes, in which a word has s and m of two sub-blocks, and one line of f16
+// pairs. The files that multiply read sub-blocks, and call them blocks.
 
 struct Block {
     fifth: u32,
@@ -13,7 +14,7 @@ struct Block {
     scales: vec2<f32>,
 }
 
-// Columns `32 block ..` of row `row`.
+// Loads the 32 columns of row `row` from `32 block` on.
 fn load(row: u32, block: u32) -> Block {
     let panel = row / 8u;
     let start = block / 8u * 360u + row % 8u;

@@ -14,7 +14,7 @@ struct Block {
     scales: vec2<f32>,
 }
 
-// Columns `32 block ..` of row `row`.
+// Loads the 32 columns of row `row` from `32 block` on.
 fn load(row: u32, block: u32) -> Block {
     let panel = row / 8u;
     let start = block / 8u * 424u + row % 8u;

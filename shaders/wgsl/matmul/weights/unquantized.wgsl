@@ -5,7 +5,7 @@ struct Block {
     at: u32,
 }
 
-// Columns `4 BLOCK_QUADS block ..` of row `row`.
+// Locates the 4 BLOCK_QUADS columns of row `row` from `4 BLOCK_QUADS block` on.
 fn load(row: u32, block: u32) -> Block {
     return Block(row / 8u, block * BLOCK_QUADS * 8u + row % 8u);
 }

@@ -1,6 +1,6 @@
-// The gradient of a norm's input. With x' = (x - mean) / deviation and g = gamma dy, mean and
-// deviation depend on the whole row: dx = (g - mean(g) - x' mean(g x')) / deviation. RMSNorm has no
-// mean to subtract.
+// The gradient of a norm's input. The mean and the deviation depend on the whole row. So, with
+// x' = (x - mean) / deviation and g = gamma dy, dx = (g - mean(g) - x' mean(g x')) / deviation.
+// RMSNorm has no mean to subtract.
 
 @group(1) @binding(0) var<storage, read> x: array<f32>;
 @group(1) @binding(2) var<storage, read> dy: array<f32>;

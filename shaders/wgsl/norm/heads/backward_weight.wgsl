@@ -1,5 +1,5 @@
-// Gradients of the scale and shift of a norm of heads. If heads share parameters, a column is an
-// element of a head of queries, or of keys, and its term is the sum over the heads.
+// Gradients of the scale and shift of a norm of queries and keys. If heads share parameters, a
+// column is an element of a head of queries, or of keys, and its term is the sum over the heads.
 
 @group(1) @binding(0) var<storage, read> x: array<f32>;
 @group(1) @binding(1) var<storage, read> stats: array<vec2<f32>>;

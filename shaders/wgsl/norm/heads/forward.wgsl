@@ -1,5 +1,5 @@
-// Normalises the heads of queries and keys, and rotates them. A workgroup computes a group of
-// elements of a row: queries or keys that are normalised together, or the values of as many heads.
+// Normalises queries and keys, and rotates them. A workgroup computes a group of elements of a row:
+// queries or keys that are normalised together, or as many values as a group of keys has elements.
 //
 // A row has Q_GROUPS groups of queries, K_GROUPS of keys, and K_GROUPS of values.
 

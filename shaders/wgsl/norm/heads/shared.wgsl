@@ -1,4 +1,4 @@
-// All heads of queries share the parameters of a norm, and all heads of keys.
+// All heads of queries share one set of parameters, and all heads of keys share another.
 
 // The parameter of an element of the row.
 fn parameter(column: u32) -> u32 {

@@ -3,7 +3,7 @@
 
 struct SharedRead { first: u32 }
 
-// Elements `first ..`.
+// Eight elements from `first` on.
 fn shared_read(first: u32) -> SharedRead {
     return SharedRead(first);
 }

@@ -4,7 +4,7 @@
 
 struct SharedRead { own: ScratchValue }
 
-// Elements `first ..`.
+// Eight elements from `first` on.
 fn shared_read(first: u32) -> SharedRead {
     return SharedRead(scratch[first + subgroup.lane % 8u]);
 }

@@ -1,10 +1,10 @@
-//! The files of the GPU engine in the user's cache folder. What is damaged there is ignored.
+//! The files of the GPU engine in the user's cache folder. Damaged ones are ignored.
 
 use gpt_runtime::__private::gpu::{checksum, read_pipelines, read_tuning};
 
 use crate::Target;
 
-/// Compiled pipelines. The driver checks the data, as damage by accident has a wrong checksum.
+/// Compiled pipelines. Accidental damage has a wrong checksum; the driver checks the rest.
 pub const PIPELINES: Target = Target {
     name: "pipeline_cache",
     seeds: || {

@@ -1,4 +1,4 @@
-//! Chat templates, which are programs: they end, and within a bounded memory.
+//! Chat templates. They are programs, so this checks that they terminate, in bounded memory.
 
 use gpt_runtime::Tokenizer;
 use gpt_runtime::text::{Message, Role};
@@ -69,7 +69,7 @@ pub const TARGET: Target = Target {
     check,
 };
 
-/// Shapes of the templates that models have.
+/// Templates like those of models.
 const SEEDS: [&str; 6] = [
     "{{ bos_token }}{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content | trim }}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}",
     "{% if messages[0]['role'] == 'system' %}{% set loop_messages = messages[1:] %}{% set system = messages[0]['content'] %}{% else %}{% set loop_messages = messages %}{% set system = false %}{% endif %}{% for message in loop_messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('roles must alternate') }}{% endif %}{% if loop.index0 == 0 and system != false %}{% set content = '<<SYS>>\\n' + system + '\\n<</SYS>>\\n\\n' + message['content'] %}{% else %}{% set content = message['content'] %}{% endif %}{{ '[INST] ' + content.strip() + ' [/INST]' }}{% endfor %}",

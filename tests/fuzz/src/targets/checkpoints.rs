@@ -79,7 +79,7 @@ fn check(place: &Place, name: &str, input: &[u8]) -> Result<bool, String> {
     // A trainer waits for threads, which takes as long as a hundred inputs.
     let settings = saved.settings();
     if place.is_due(&format!("{settings:?} {}", input.len()), 16) {
-        // The memory of a pass is what the settings ask for.
+        // A pass takes the memory that its settings imply, so they are small here.
         let settings = TrainerSettings { batch: 1, tokens: None, ..settings.clone() };
         let resumed = Trainer::resume_plan(gpt2(), device(), &saved, settings);
         if let Some(mut trainer) = sentence(resumed)? {

@@ -35,7 +35,7 @@ fn seeds() -> Vec<Vec<u8>> {
     let mut paths: Vec<_> = paths.collect();
     paths.sort();
     let read = |path| std::fs::read(path).expect("a config.json of the fixtures");
-    // Without blanks, because no change of a blank means anything.
+    // Without blanks, because a change of a blank has no meaning.
     let json = |bytes: Vec<u8>| serde_json::from_slice::<serde_json::Value>(&bytes);
     paths.into_iter().map(read).map(|b| json(b).expect("JSON").to_string().into_bytes()).collect()
 }

@@ -1,4 +1,4 @@
-//! GGUF: its metadata, the spec that they describe, its tensors.
+//! GGUF: its metadata, the spec that the metadata describe, and its tensors.
 
 use std::path::Path;
 

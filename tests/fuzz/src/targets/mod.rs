@@ -118,7 +118,7 @@ fn encodes(tokenizer: &Tokenizer) -> Result<(), String> {
         stream.flush();
         sentence(tokenizer.encode_continuation(text))?;
     }
-    // Ids that no text has.
+    // Ids that do not come from a text.
     let mut stream = tokenizer.stream(&[0, u32::MAX]);
     (0..8).for_each(|id| drop(stream.push(id)));
     stream.flush();

@@ -1,4 +1,4 @@
-//! Safetensors: a file, and the index of a model in several.
+//! Safetensors: a file, and the index of a model in several files.
 
 use gpt_plan::Format;
 use gpt_runtime::__private::parsers::read_tensors;

@@ -65,7 +65,8 @@ pub const JSON: Target = Target {
     check,
 };
 
-/// The `tokenizer.json` of a model with the other parts. Ids of added tokens follow its own.
+/// The `tokenizer.json` of a model with the other parts. One of its two added tokens is in the
+/// vocabulary of the model, the other one is not.
 fn tokenizer(parts: Json, model: Json) -> Vec<u8> {
     let added = |id: u32, content: &str, special: bool| json!({ "id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": !special, "special": special });
     let mut json = json!({
@@ -181,7 +182,8 @@ pub const CONFIG: Target = Target {
         "added_tokens_decoder",
     ],
     check: |place, input| {
-        // The two files of an encoding whose cuts this file names.
+        // The two files of a byte pair encoding. The class that this file names decides where texts
+        // are cut.
         let vocab = json!({ "a": 0, "b": 1, "\u{120}": 2, "ab": 3, "<s>": 4, "</s>": 5, "<|endoftext|>": 6 });
         place.keep("vocab.json", || vocab.to_string().into_bytes());
         let merges = place.keep("merges.txt", || b"#version: 0.2\na b\n".to_vec());

@@ -48,7 +48,7 @@ fn numbers(list: &[i64]) -> Value {
     Value::List(list.iter().map(|n| Value::Signed(*n)).collect())
 }
 
-/// A file with a vocabulary, and nothing else.
+/// A GGUF with a vocabulary, and nothing else.
 fn file(model: &str, tokens: &[&str], kinds: &[i64], more: Vec<(&str, Value)>) -> Vec<u8> {
     let named = [
         ("model", Value::Text(model.to_owned())),

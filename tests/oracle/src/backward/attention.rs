@@ -6,9 +6,9 @@ use crate::attention::{Qkv, attention_weights, head_columns, kv_head, score};
 use crate::{Masks, Matrix, dot};
 
 /// The gradients of queries, keys and values. For one head, with scores `s = score(q kᵀ)`, weights
-/// `p = softmax(s)`, dropout's factors `m` and output `o = (m p) v`: `dv = (m p)ᵀ do`, `dp = m (do
-/// vᵀ)`, and through the softmax `ds = p (dp - Σ p dp)`; then, with the derivative `s'` of the
-/// score, `dq = s' ds k` and `dk = s' dsᵀ q`. Gradients of shared keys and values add up.
+/// `p = softmax(s)`, dropout's factors `m` and output `o = (m p) v`: `dv = (m p)ᵀ do`,
+/// `dp = m (do vᵀ)`, and through the softmax `ds = p (dp - Σ p dp)`; then, with the derivative `s'`
+/// of the score, `dq = s' ds k` and `dk = s' dsᵀ q`. Gradients of shared keys and values add up.
 pub fn attention_backward(spec: &Spec, qkv: &Qkv, layer: u32, masks: Masks, d: &Matrix) -> Qkv {
     let head_dim = spec.head_dim as usize;
     let mut gradient = Qkv { q: qkv.q.zeros(), k: qkv.k.zeros(), v: qkv.v.zeros() };

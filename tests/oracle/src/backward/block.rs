@@ -34,7 +34,7 @@ impl Gpt {
                 let read_1 = self.read(block.norm_1.as_ref(), x);
                 let middle = x.add(&self.attended(here, &read_1));
                 let read_2 = self.read(block.norm_2.as_ref(), &middle);
-                let d_read = self.think_backward(here, &read_2, d, gradient);
+                let d_read = self.mlp_backward(here, &read_2, d, gradient);
                 let norm_2 = (block.norm_2.as_ref(), gradient.norm_2.as_mut());
                 let d = d.add(&self.read_backward(norm_2, &middle, &d_read));
                 let d_read = self.attend_backward(here, &read_1, &d, gradient);
@@ -52,7 +52,7 @@ impl Gpt {
                 let sum_2 = middle.add(&self.mlp(here.layer, block, &middle, &mut pass));
                 let norm_2 = (Some(norm_2), gradient.norm_2.as_mut());
                 let d = self.read_backward(norm_2, &sum_2, d);
-                let d = d.add(&self.think_backward(here, &middle, &d, gradient));
+                let d = d.add(&self.mlp_backward(here, &middle, &d, gradient));
                 let norm_1 = (Some(norm_1), gradient.norm_1.as_mut());
                 let d = self.read_backward(norm_1, &sum_1, &d);
                 d.add(&self.attend_backward(here, x, &d, gradient))
@@ -60,7 +60,7 @@ impl Gpt {
             Block::Parallel { norms } => {
                 let read_1 = self.read(block.norm_1.as_ref(), x);
                 let read_2 = self.read(block.norm_2.as_ref().or(block.norm_1.as_ref()), x);
-                let d_mlp = self.think_backward(here, &read_2, d, gradient);
+                let d_mlp = self.mlp_backward(here, &read_2, d, gradient);
                 let d_attention = self.attend_backward(here, &read_1, d, gradient);
                 let norm_1 = (block.norm_1.as_ref(), gradient.norm_1.as_mut());
                 if norms == 1 {
@@ -126,7 +126,7 @@ impl Gpt {
         linear_backward(x, &block.qkv, &d.join(), &mut gradient.qkv)
     }
 
-    fn think_backward(
+    fn mlp_backward(
         &self,
         here: Here<'_>,
         x: &Matrix,
@@ -151,7 +151,8 @@ impl Gpt {
             let (wide, d) = (wide.row(row), d.row(row));
             match (mlp.gated, column) {
                 (false, i) => d[i] * slope(wide[i]),
-                // The gate's gradient is multiplied by its slope, the gated value's by the gate.
+                // The gradient is multiplied by the slope and the gated value for the gate, and by
+                // the activated gate for the gated value.
                 (true, i) if i < hidden => d[i] * slope(wide[i]) * wide[hidden + i],
                 (true, i) => d[i - hidden] * value(wide[i - hidden]),
             }

@@ -123,14 +123,14 @@ impl Gpt {
         // The gradient of cross-entropy: the predicted distribution minus the target's.
         let predicted = logits.map_rows(softmax);
         let d_products = Matrix::from_fn(logits.rows, logits.columns, |row, token| {
-            let came = f64::from(u8::from(targets[row] as usize == token));
+            let is_target = f64::from(u8::from(targets[row] as usize == token));
             let scale = self.spec.logit_scale.unwrap_or(1.0);
             // The derivative of c tanh(x / c) is 1 / cosh^2(x / c).
             let slope = self
                 .spec
                 .logit_softcap
                 .map_or(1.0, |cap| (scale * products.row(row)[token] / cap).cosh().powi(-2));
-            scale * slope * (predicted.row(row)[token] - came) / n
+            scale * slope * (predicted.row(row)[token] - is_target) / n
         });
         if let Some(bias) = &mut gradients.head_bias {
             *bias = d_products.sum_of_rows();

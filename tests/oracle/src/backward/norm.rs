@@ -6,8 +6,8 @@ use crate::{Matrix, NormParameters, norm};
 
 /// With `x' = (x - centre) / scale` and `y = gamma x' + beta`: gamma's gradient is `Σ dy x'`,
 /// beta's `Σ dy`. A row's centre and scale depend on all its elements, so `g = gamma dy` loses its
-/// components along `x'` and (LayerNorm) along the constant vector: `dx = (g - mean(g) - x' mean(g
-/// x')) / scale`. Fills `gradient` and returns the gradient of `x`.
+/// components along `x'` and (LayerNorm) along the constant vector:
+/// `dx = (g - mean(g) - x' mean(g x')) / scale`. Fills `gradient` and returns the gradient of `x`.
 pub fn norm_backward(
     spec: Norm,
     parameters: &NormParameters,

@@ -45,7 +45,7 @@ impl SessionBuffers {
     /// Allocates the activations and the cache of a session.
     ///
     /// # Errors
-    /// The system has no memory for the cache.
+    /// Fails if the system has too little memory for the cache.
     pub fn new(plan: &Plan, options: &SessionOptions) -> Result<SessionBuffers, Error> {
         let buffer = |id: BufferId| {
             let buffer = plan.buffer(id);

@@ -1,5 +1,5 @@
-//! The steps that write queries, keys and values: the projection that does so itself, and the norms
-//! of queries and keys after a projection.
+//! The steps that write queries, keys and values: the projection, which writes them directly, or
+//! the norms of queries and keys that follow a projection.
 
 use super::ForwardPass;
 use crate::cpu::kv_cache::{Cache, KeysAndValues, KvStorage, each_format, narrow};
@@ -12,7 +12,7 @@ use gpt_plan::BufferId;
 use gpt_simd::{CacheElement, PANEL, Strided};
 
 impl<'p> ForwardPass<'p> {
-    /// `q, k, v = qkv · norm(x)`; q and k are rotated, k and v are written to the cache.
+    /// `q, k, v = qkv · norm(x)`. q and k are rotated, then k and v are written to the cache.
     pub(in crate::cpu) fn qkv_rows(
         &mut self,
         x: &[f32],
@@ -74,8 +74,8 @@ impl<'p> ForwardPass<'p> {
     }
 
     /// Returns a function that stores outputs of the projection to queries, keys and values:
-    /// queries in `q`, the others in the cache. Its arguments are the row, the index of the first
-    /// output, and the outputs.
+    /// queries in `q`, keys and values in the cache. Its arguments are the row, the index of the
+    /// first output, and the outputs.
     fn heads_sink<'a, E: CacheElement>(
         &self,
         q: &'a mut [f32],

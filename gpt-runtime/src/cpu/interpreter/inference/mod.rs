@@ -72,7 +72,7 @@ pub struct ForwardPass<'a> {
     /// Receives a copy of each step's output.
     pub(in crate::cpu) trace: Option<&'a mut Vec<Trace>>,
     pub(in crate::cpu) stopwatch: Option<&'a mut Stopwatch>,
-    /// Receives the residual stream that the head reads, if wanted.
+    /// Receives a copy of the residual stream that the head reads.
     pub(in crate::cpu) stream: Option<&'a mut Vec<f32>>,
 }
 
@@ -94,7 +94,7 @@ impl ForwardPass<'_> {
     }
 
     /// Before a step that is traced, fills its output and scratch memory with NaN. A value that the
-    /// step should have written then shows in the trace.
+    /// step fails to write then shows in the trace.
     fn begin(&mut self, output: Option<&mut Vec<f32>>) {
         if self.trace.is_some() {
             self.scratch.poison(self.device);
@@ -181,7 +181,7 @@ impl ForwardPass<'_> {
         self.end(out, width);
     }
 
-    /// `x = norm(rows)`, or with the factor of a branch `x += scale * norm(rows)`.
+    /// `x = norm(rows)`; with `scale`, the factor of a branch, `x += scale * norm(rows)`.
     fn norm_rows(
         &mut self,
         rows: &[f32],
@@ -215,7 +215,7 @@ impl ForwardPass<'_> {
         self.end(a, spec.q_width() as usize);
     }
 
-    /// `h = act(up · norm(x))`, or with a gate `act(gate · norm(x)) * (up · norm(x))`.
+    /// `h = act(up · norm(x))`; with a gate, `h = act(gate · norm(x)) * (up · norm(x))`.
     pub(in crate::cpu) fn mlp_up_rows(
         &mut self,
         x: &[f32],
@@ -272,8 +272,8 @@ impl ForwardPass<'_> {
         self.end(x, width);
     }
 
-    /// The first row whose logits are requested: the number of rows if none are. Copies the stream
-    /// `x`, which the head reads, if it is observed.
+    /// Returns the first row whose logits are requested, or the number of rows if none are. Copies
+    /// the stream `x`, which the head reads, if it is observed.
     fn first_requested(&mut self, x: &[f32]) -> usize {
         let width = self.plan.spec.embed as usize;
         let rows = self.rows();

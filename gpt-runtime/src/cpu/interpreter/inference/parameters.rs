@@ -1,4 +1,4 @@
-//! The parameters of a model by step, and the call of each step with its own.
+//! The parameters of a model, by step, and the code that calls each step with its parameters.
 
 use gpt_plan::{BufferId, Epilogue, NormRef, Op, Place, Step, TensorId, TensorKind};
 
@@ -63,7 +63,7 @@ impl Interpreter {
     /// it, a closure is evaluated node by node.
     ///
     /// # Errors
-    /// The weights cannot be read, or there is too little memory.
+    /// Fails if the weights cannot be read, or if there is too little memory.
     pub fn new(
         reader: &ParameterReader<'_>,
         compiled: Option<fn(&mut [f32])>,

@@ -103,7 +103,7 @@ impl TrainPass<'_> {
         });
     }
 
-    /// `d(input) = dy · weight`.
+    /// `to = dy · weight`, the gradient of the input; with `slopes`, times the slopes.
     pub(super) fn linear_input(
         &mut self,
         weight: TensorId,
@@ -111,7 +111,7 @@ impl TrainPass<'_> {
         slopes: Option<Slot>,
         to: Slot,
     ) {
-        // A chunk's gradients are stored at its rows.
+        // The gradients of a chunk are stored from the chunk's first row on.
         let (first_row, rows) = match dy.buffer == B::Logits {
             true => (self.chunk.start, self.chunk.len()),
             false => (0, self.rows),
@@ -165,7 +165,7 @@ impl TrainPass<'_> {
         });
     }
 
-    /// The gradients of q, k and v.
+    /// Computes the gradients of q, k and v.
     pub(super) fn attention_input(&mut self, scores: Scores, rotary: Option<u16>) {
         self.write(B::DQkv.here(), |pass, out| {
             pass.take(B::Delta.here(), |pass, delta| {

@@ -202,7 +202,8 @@ impl TrainPass<'_> {
         });
     }
 
-    /// Computes the losses of the chunk's rows and replaces their logits by the gradient.
+    /// Computes the losses of the chunk's rows and replaces the logits of these rows by their
+    /// gradients.
     pub(super) fn cross_entropy(&mut self, slope: Option<&Formula>) {
         self.write(B::Logits.here(), |pass, logits| {
             pass.take(B::Losses.here(), |pass, losses| {

@@ -24,7 +24,7 @@ use crate::cpu::ops::rotary::RotaryTables;
 use crate::cpu::parameters::TrainParameters;
 use crate::engine::{Learn, TrainProfile};
 
-/// Replaces the first slice by its activation and writes the derivative to the second.
+/// Applies the activation to the first slice, in place, and writes its derivative to the second.
 pub type ActivateWithSlopes = fn(&mut [f32], &mut [f32]);
 
 /// A training pass of one batch: the state that its steps share.
@@ -119,7 +119,8 @@ impl TrainPass<'_> {
         }
     }
 
-    /// Runs a layer's forward steps again, except the last, whose output is stored.
+    /// Runs a layer's forward steps again, except those whose only output is the residual stream
+    /// that the next layer reads, which is stored.
     fn recompute(&mut self, layer: u32) {
         let plan = self.plan;
         let forward = plan.training.forward.iter();
@@ -211,14 +212,14 @@ impl TrainPass<'_> {
         losses.iter().map(|&loss| f64::from(loss)).sum()
     }
 
-    /// The dropout mask of a site of this layer; none without dropout.
+    /// The dropout mask of a site of this layer; `None` without dropout.
     fn mask(&self, site: Site) -> Option<DropoutMask> {
         let dropout = self.options.dropout?;
         let key = Dropout::site_key(dropout.key, site, self.layer as u32);
         Some(DropoutMask { dropout, key })
     }
 
-    /// Takes a buffer while `f` writes it and reads others.
+    /// Takes a buffer out of the set, so that `f` can write it and read others.
     fn take<R>(&mut self, slot: Slot, f: impl FnOnce(&mut Self, &mut [f32]) -> R) -> R {
         let mut buffer = self.buffers.take(slot, self.layer);
         let result = f(self, &mut buffer);
@@ -235,7 +236,7 @@ impl TrainPass<'_> {
         });
     }
 
-    /// Takes the gradients while `f` writes them and reads buffers.
+    /// Takes the gradients out of the parameters, so that `f` can write them and read buffers.
     fn write_gradients(&mut self, f: impl FnOnce(&Self, &mut [f32])) {
         let mut gradients = std::mem::take(&mut self.parameters.gradients);
         f(self, &mut gradients);

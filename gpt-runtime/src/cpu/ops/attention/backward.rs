@@ -3,7 +3,7 @@
 //! A task handles one key/value head of one sequence and the query heads that share it, so no two
 //! tasks write the same element, and the order of sums is fixed. Each block of probabilities is
 //! recomputed from the stored log-sum-exps (Dao et al. 2022): `p = e^(s - lse)`, `dv = pᵀ da`,
-//! `dp = da vᵀ` and `ds = p (dp - delta)`, where `delta = Σ a da` of a query equals `Σ p dp`; then
+//! `dp = da vᵀ` and `ds = p (dp - delta)`, where a query's `delta = Σ a da` equals `Σ p dp`; then
 //! `dq = ds k` and `dk = dsᵀ q`, times the scale. With dropout, `dp` is masked as the probabilities
 //! were, and `delta` is still `Σ a da`.
 
@@ -21,13 +21,14 @@ use gpt_simd::Strided;
 pub struct SavedForward<'a> {
     /// The output, `[rows][heads][head_dim]`.
     pub a: Strided<'a>,
-    /// Its gradient.
+    /// The gradient of the output.
     pub da: Strided<'a>,
     /// `[rows][heads]`.
     pub lse: &'a [f32],
 }
 
-/// The gradients of q, k and v before their rotation. `delta` is scratch memory, `[rows][heads]`.
+/// Computes the gradients of q, k and v before rotation. `delta` is scratch memory,
+/// `[rows][heads]`.
 pub fn input(
     device: &CpuDevice,
     heads: &HeadViews<'_>,
@@ -124,7 +125,7 @@ pub fn input(
                     }
                     heads.weighted_sum(dp, shape, k, sums, false);
                     let column = heads.q_column(head);
-                    // The first block of a tile sets the gradient, later ones add to it.
+                    // The first block of a tile sets the gradient; later ones add to it.
                     let first_block = heads.key_blocks(query, query + queries).start;
                     for i in 0..queries {
                         let sums = &sums[i * padded..][..head_dim];

@@ -1,5 +1,5 @@
-//! Attention of inference: queries of the rows of a pass, keys and values of a session's cache.
-//! Queries attend within their own sequence.
+//! Attention in inference: the queries of the rows of a pass, with the keys and values of a
+//! session's cache. Queries attend within their own sequence.
 //!
 //! A prompt has a task for each head and block of queries. For a single token, the rows of a block
 //! are the query heads that share a key/value head, and there is a task for each key/value head and
@@ -18,7 +18,7 @@ use crate::cpu::pool::Disjoint;
 use crate::cpu::sequences::{QUERIES, Sequences, Span};
 use gpt_simd::{CacheElement, Kernels, PANEL, Running, Strided, StridedMut};
 
-/// Keys of a block, whose scores and values stay in the first-level cache. A block never spans two
+/// Keys in a block. Its scores and values stay in the first-level cache. A block never spans two
 /// splits.
 const KEYS: usize = SPLIT / 4;
 
@@ -60,7 +60,7 @@ impl CachedScratch {
         }
     }
 
-    /// Fills it with NaN, so that a trace detects reads of stale values.
+    /// Fills scores and sums with NaN, so that a trace detects reads of stale values.
     pub fn poison(&mut self) {
         self.splits.fill(f32::NAN);
         for thread in 0..self.threads.len() {
@@ -207,9 +207,9 @@ fn prefill<E: CacheElement>(
     });
 }
 
-/// Computes the weighted sums of values for each row of `block`, and its softmax state with the
-/// divisor, into `scratch`. Row `i` sees the keys in `row_keys(i)`; `map(i)` is its function from
-/// products to scores, and the position of its query.
+/// Computes, into `scratch`, the weighted sums of values for each row of `block`, and the row's
+/// softmax state, which has the divisor. Row `i` sees the keys in `row_keys(i)`; `map(i)` returns
+/// its function from products to scores, and the position of its query.
 fn attend<E: CacheElement>(
     kernels: &Kernels,
     block: &QueryBlock<'_>,

@@ -9,11 +9,11 @@ use crate::cpu::ops::dropout::DropoutMask;
 use crate::cpu::scratch::attention::BLOCK;
 use gpt_simd::{Kernels, PANEL, Strided, StridedMut};
 
-/// Queries that are multiplied with a block of keys together: half a [`BLOCK`]. In a block on the
+/// Queries that are multiplied together by a block of keys: half a [`BLOCK`]. In a block on the
 /// diagonal of a causal mask, the first tile of queries then needs only half of the keys.
 const QUERY_TILE: usize = 32;
 
-/// No prefetch: the panels are in cache already.
+/// No prefetch: the panels are already in the cache.
 const NO_PREFETCH: PrefetchDistances = PrefetchDistances { keys: 0, values: 0 };
 
 /// The operands that all tasks of attention in training share.
@@ -47,7 +47,7 @@ impl<'a> HeadViews<'a> {
         ScoreMap::new(&self.scores, head, self.heads())
     }
 
-    /// `head_dim` in whole panels.
+    /// `head_dim`, rounded up to a multiple of [`PANEL`].
     pub fn padded(&self) -> usize {
         self.head_dim.next_multiple_of(PANEL)
     }
@@ -75,7 +75,7 @@ impl<'a> HeadViews<'a> {
         keys(from).start / BLOCK..keys(to - 1).end.div_ceil(BLOCK)
     }
 
-    /// The queries that see any of the keys `from..to`, in whole tiles.
+    /// The queries that see any of the keys `from..to`, extended to whole tiles.
     pub fn queries_of(&self, from: usize, to: usize) -> Range<usize> {
         let queries = |key: usize| self.scores.queries(key as u64, self.tokens as u64);
         let (start, end) = (queries(from).start as usize, queries(to - 1).end as usize);
@@ -87,7 +87,7 @@ impl<'a> HeadViews<'a> {
         (from..to).step_by(QUERY_TILE).map(move |query| (query, QUERY_TILE.min(to - query)))
     }
 
-    /// The part of the `keys` keys from `key` on that a query sees, relative to them.
+    /// Which of the keys `key..key + keys` the query sees, as a range relative to `key`.
     pub fn visible(&self, query: usize, key: usize, keys: usize) -> Range<usize> {
         within(keys_of(&self.scores, query, self.tokens), key, keys)
     }

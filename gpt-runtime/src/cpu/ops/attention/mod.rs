@@ -27,7 +27,7 @@ pub struct ScoreMap {
 }
 
 impl ScoreMap {
-    /// Of query head `head` of `heads`.
+    /// The function of query head `head` of `heads`.
     fn new(scores: &Scores, head: usize, heads: usize) -> ScoreMap {
         ScoreMap {
             scale: scores.scale as f32,
@@ -62,13 +62,13 @@ impl ScoreMap {
     }
 }
 
-/// The keys that the query at `position` attends to, of a sequence of `length` positions.
+/// The keys that the query at `position` attends to, in a sequence of `length` positions.
 fn keys_of(scores: &Scores, position: usize, length: usize) -> Range<usize> {
     let keys = scores.keys(position as u64, length as u64);
     keys.start as usize..keys.end as usize
 }
 
-/// The part of `keys` within the block of `count` keys from `start` on, relative to it.
+/// Which of the keys `start..start + count` are in `keys`, as a range relative to `start`.
 fn within(keys: Range<usize>, start: usize, count: usize) -> Range<usize> {
     let clamp = |key: usize| key.saturating_sub(start).min(count);
     clamp(keys.start)..clamp(keys.end)
@@ -99,10 +99,10 @@ fn scores<'a, E: CacheElement>(
     }
 }
 
-/// Updates the online softmax of each row with a block of products. Row `i` sees those in
-/// `seen(i)`, and `map(i)` has the function from them to scores, and the position of the first
+/// Updates the online softmax of each row with a block of products. Row `i` sees the products in
+/// `seen(i)`. `map(i)` returns the function from them to scores, and the position of the first
 /// product's key minus that of the query. Rescales `sums`, `[rows][padded]`, to the new maximum;
-/// `None` for the first block.
+/// `sums` may be `None` for the first block.
 fn softmax(
     kernels: &Kernels,
     scores: StridedMut<'_>,

@@ -5,20 +5,19 @@ use crate::cpu::pack::panel_element;
 use crate::cpu::pool::Disjoint;
 use gpt_simd::{PANEL, Strided};
 
-/// Offsets of the tables' gradients in a flat buffer; `positions` is `[context, width]`, and
-/// `types` the row of type 0.
+/// Offsets of the tables' gradients in a flat buffer. `positions` is the offset of a table
+/// `[context, width]`, and `types` that of the row of type 0.
 pub struct Tables {
     pub table: usize,
     pub positions: Option<usize>,
     pub types: Option<usize>,
     pub width: usize,
-    /// The factor of the table.
+    /// The factor of the token embedding.
     pub scale: f32,
 }
 
 /// `d(table)[token] += scale * dx`, `d(positions)[t] += dx` and `d(types)[0] += dx`, for sequences
-/// of `length` tokens.
-/// Each task handles some columns and takes all rows in order.
+/// of `length` tokens. Each task handles some columns and takes all rows in order.
 pub fn weight(
     device: &CpuDevice,
     tokens: &[u32],

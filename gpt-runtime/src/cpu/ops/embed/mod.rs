@@ -1,4 +1,4 @@
-//! The look-up of token and position embeddings.
+//! The look-up of the embeddings of tokens, positions and token types.
 
 pub mod backward;
 pub mod forward;

@@ -1,5 +1,5 @@
-//! The backward pass of a projection: two more products, of output gradients with the transposed
-//! matrix, and of output gradients with inputs.
+//! The backward pass of a projection: two more products, one of output gradients with the
+//! transposed matrix, and one of output gradients with inputs.
 
 use super::epilogue::EpilogueFn;
 use super::gemm::{GemmInput, gemm};
@@ -25,7 +25,7 @@ pub fn input(
     gemm(device, GemmInput::Plain(dy), rows, &matrix, epilogue);
 }
 
-/// Offsets of a projection's gradients in a flat buffer.
+/// The gradients of a projection: the flat buffer that holds them, and their offsets there.
 pub struct WeightGradient<'a> {
     pub layout: PanelLayout,
     /// The offset of the weight's gradient.
@@ -37,7 +37,7 @@ pub struct WeightGradient<'a> {
     pub add: bool,
 }
 
-/// `d(weight) = dyᵀ · x` and `d(bias) = Σ dy`, or added to the gradients. With `rounds`, the
+/// Computes `d(weight) = dyᵀ · x` and `d(bias) = Σ dy` into the gradients `to`. With `rounds`, the
 /// operands of `dyᵀ · x` are rounded to bf16.
 pub fn weight(
     device: &CpuDevice,
@@ -98,7 +98,7 @@ pub fn weight(
 enum InputBlock<'a> {
     /// f32. With `rounds`, rounded to bf16; the output gradients must be rounded too.
     Plain { x: Strided<'a>, shape: [usize; 2], rounds: bool },
-    /// Rounded to bf16; a pair has a column of two rows.
+    /// Rounded to bf16; a pair holds the same column of two rows.
     Pairs(&'a [Bf16Pair], [usize; 2]),
 }
 
@@ -132,8 +132,8 @@ impl<'a> InputBlock<'a> {
         out: &mut [f32],
         add: bool,
     ) {
-        // The rows are on more pages than the first-level TLB holds. Each column reads them, so
-        // they are first copied without gaps.
+        // The rows of `dy` are on more pages than the first-level TLB holds. Each column reads
+        // them, so they are first copied without gaps.
         match *self {
             InputBlock::Plain { x, shape: [depth, columns], rounds } => {
                 for start in (0..depth).step_by(NEAR) {

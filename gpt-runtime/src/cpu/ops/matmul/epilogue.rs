@@ -19,7 +19,7 @@ pub type EpilogueFn<'a> = &'a (dyn Fn(usize, usize, &mut [[f32; PANEL]]) + Sync)
 const ACTIVATED: usize = 16;
 /// Rows of a tile whose gates share one call of the activation in inference, which keeps no slopes.
 const GATES: usize = 48;
-/// Gates in a gated panel, and the values that they gate.
+/// The number of gates in a gated panel, and of the values that they gate.
 const HALF: usize = PANEL / 2;
 
 /// `out[first_row + row] = outputs + bias`, or `map(outputs + bias)`.
@@ -111,15 +111,15 @@ pub fn residual<'a>(
 pub trait Activate: Sync {
     /// Whether `activate` also writes the derivative.
     const SLOPES: bool;
-    /// Replaces `values` by their activation. With [`SLOPES`](Self::SLOPES), also writes the
+    /// Applies the activation to `values`, in place. With [`SLOPES`](Self::SLOPES), also writes the
     /// derivative to `slopes`, which has the same length; otherwise `slopes` is empty.
     fn activate(&self, values: &mut [f32], slopes: &mut [f32]);
 }
 
-/// The first projection of an MLP: `h = act(u)`, or with a gate `h = act(gate) * up`.
+/// The first projection of an MLP: `h = act(u)`; with a gate, `h = act(gate) * up`.
 pub struct ActivationEpilogue<'a, A> {
     pub activation: A,
-    /// The biases of the gates, followed by the biases of the ups.
+    /// The biases of the outputs; with a gate, the biases of the gates, then those of the ups.
     pub bias: Option<&'a [f32]>,
     pub h: &'a RowsOut<'a>,
     /// The factors of the output gradient in the backward pass, in the order of the panels; present
@@ -128,7 +128,7 @@ pub struct ActivationEpilogue<'a, A> {
 }
 
 impl<A: Activate> ActivationEpilogue<'_, A> {
-    /// Without a gate.
+    /// Applies the epilogue of an MLP without a gate.
     pub fn plain(&self, from: usize, panel: usize, tile: &mut [[f32; PANEL]]) {
         let (first, len) = columns_of(panel, self.h.width);
         let bias = bias_of(self.bias, first, len);
@@ -160,7 +160,7 @@ impl<A: Activate> ActivationEpilogue<'_, A> {
         }
     }
 
-    /// With a gate.
+    /// Applies the epilogue of a gated MLP.
     pub fn gated(&self, from: usize, panel: usize, tile: &mut [[f32; PANEL]]) {
         let hidden = self.h.width;
         let first = panel * HALF;
@@ -216,19 +216,19 @@ impl<A: Activate> ActivationEpilogue<'_, A> {
         out.prefetch(row, (panel + 1) * PANEL);
         // SAFETY: panels and rows do not overlap.
         let out = unsafe { out.part(row, panel * PANEL, PANEL.min(out.stride)) };
-        let (gates, passes) = out.split_at_mut(HALF);
-        for (i, gate) in gates.iter_mut().enumerate() {
+        let (gate_slopes, up_slopes) = out.split_at_mut(HALF);
+        for (i, gate) in gate_slopes.iter_mut().enumerate() {
             *gate = if i < len { slopes[i] * ups[i] } else { 0.0 };
         }
-        for (i, pass) in passes.iter_mut().enumerate() {
-            *pass = if i < len { values[i] } else { 0.0 };
+        for (i, up) in up_slopes.iter_mut().enumerate() {
+            *up = if i < len { values[i] } else { 0.0 };
         }
     }
 }
 
-/// The gradient of an MLP's first projection: output gradients of the activation times the slopes
-/// that its epilogue stored. In a gated MLP every 16 elements yield the gradients of 16 gates and,
-/// beside them, of 16 ups.
+/// The gradient of an MLP's first projection: the gradients of the activation's outputs times the
+/// slopes that the projection's epilogue stored. In a gated MLP every 16 elements yield the
+/// gradients of 16 gates and, beside them, of 16 ups.
 pub fn slopes<'a>(
     hidden: usize,
     gated: bool,
@@ -261,7 +261,8 @@ pub fn slopes<'a>(
     }
 }
 
-/// The index of a panel's first output and the number of its outputs, of `width` in all.
+/// The index of a panel's first output and the number of the panel's outputs, if there are `width`
+/// outputs in all.
 fn columns_of(panel: usize, width: usize) -> (usize, usize) {
     let first = panel * PANEL;
     (first, PANEL.min(width - first))

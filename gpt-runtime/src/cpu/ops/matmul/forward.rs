@@ -28,7 +28,8 @@ pub struct ProjectScratch {
 }
 
 impl ProjectScratch {
-    /// For `rows` rows of a stream of width `embed` and inputs at most `widest` wide.
+    /// Allocates memory for `rows` rows of a stream of width `embed` and for inputs of a width of
+    /// at most `widest`.
     pub fn new(rows: usize, embed: usize, widest: usize) -> ProjectScratch {
         ProjectScratch {
             normed: vec![0.0; rows * embed],
@@ -36,7 +37,7 @@ impl ProjectScratch {
         }
     }
 
-    /// Fills it with values that a trace detects if they are read.
+    /// Fills the memory with values that a trace detects if they are read.
     pub fn poison(&mut self) {
         self.normed.fill(f32::NAN);
         self.rounded.poison();
@@ -109,7 +110,7 @@ fn gemv(device: &CpuDevice, input: &GemmInput<'_>, matrix: &Packed, epilogue: Ep
 }
 
 /// The training version of [`project`]. The norm is a separate operation. If the matrix requires
-/// inputs in bf16, each task rounds a block of rows when it multiplies it.
+/// inputs in bf16, each task rounds a block of rows just before multiplying it.
 pub fn project_floats(
     device: &CpuDevice,
     x: Strided<'_>,

@@ -1,9 +1,9 @@
 //! The GEMM: many rows times a matrix.
 //!
 //! With many rows, arithmetic is the limit. A task takes a group of panels and some of the rows.
-//! Slices of the panels stay in the second-level cache. Each block of rows is multiplied with all
-//! panels of the group before the next block. An epilogue receives the outputs in tiles, some rows
-//! of one panel each. The implementation of [`Panels`] decides the source, the format and the
+//! Slices of the panels stay in the second-level cache. Each block of rows is multiplied by all
+//! panels of the group before the next block. An epilogue receives the outputs in tiles; a tile has
+//! some rows of one panel. The implementation of [`Panels`] decides the source, the format and the
 //! orientation of the weights.
 
 use std::ops::Range;
@@ -18,19 +18,20 @@ use gpt_simd::{
     StridedMut,
 };
 
-/// Bytes of weights that are multiplied with all rows of a block before the next ones. They stay in
-/// the first-level cache. As integers they are whole blocks of 256 columns.
+/// Bytes of weights that are multiplied with all rows of a block before the next weights. They stay
+/// in the first-level cache. For integers, they are whole blocks of 256 columns.
 const NEAR: usize = 16 << 10;
 
-/// The largest matrix, in bytes of f32, that fits the caches of all threads. For such a matrix the
-/// rows are divided among the threads; each thread's cache still holds its rows from the previous
-/// step. For a larger matrix the panels are divided, and each is read from memory once.
+/// The largest matrix, in bytes of f32, that fits in the cache of every thread. For such a matrix
+/// the rows are divided among the threads; each thread's cache still holds its rows from the
+/// previous step. For a larger matrix the panels are divided, and each is read from memory once.
 const SMALL: usize = 512 << 10;
 
 /// Rows of input.
 #[derive(Clone, Copy)]
 pub enum GemmInput<'a> {
-    /// f32. If the matrix requires bf16, a task rounds each block of rows when it multiplies it.
+    /// f32. If the matrix requires bf16, a task rounds each block of rows just before multiplying
+    /// it.
     Plain(Strided<'a>),
     Pairs(Strided<'a, Bf16Pair>),
     Integers(Integers<'a>),
@@ -41,11 +42,11 @@ struct Tasks {
     panels: usize,
     /// Columns of the matrix.
     depth: usize,
-    /// Panels of a group.
+    /// Panels in a group.
     group: usize,
     groups: usize,
     rows: usize,
-    /// Rows of a share.
+    /// Rows in a share.
     share: usize,
     shares: usize,
     /// Floats of scratch memory for the conversion of one slice.
@@ -100,8 +101,9 @@ impl Tasks {
     }
 
     /// The panel and columns that replace `columns` of `panel` in the cache: the next slice of the
-    /// panel, or the same panel of the next group after the last rows, which end at `row_end`. A
-    /// task with many blocks of rows prefetches them little by little.
+    /// panel. After the last slice, a task with the last rows (its rows end at `row_end`) continues
+    /// with the panel at the same place in the next group. A task with many blocks of rows
+    /// prefetches this slice little by little.
     fn next_slice(
         &self,
         panel: usize,
@@ -118,7 +120,7 @@ impl Tasks {
 
     /// The panel and columns that a task multiplies after `columns` of `panel`, one of `panels`. A
     /// task with a single block of rows prefetches them: it is done with a panel before much more
-    /// than the next one arrives.
+    /// than the next panel could arrive.
     fn next_panel(
         &self,
         panels: &Range<usize>,
@@ -133,7 +135,7 @@ impl Tasks {
     }
 }
 
-/// Multiplies `rows` rows of `input` by `matrix`; `epilogue` gets the outputs.
+/// Multiplies `rows` rows of `input` by `matrix` and passes the outputs to `epilogue`.
 pub fn gemm(
     device: &CpuDevice,
     input: GemmInput<'_>,
@@ -166,7 +168,8 @@ pub fn gemm(
                         let scratch = converted.next().expect("scratch for a group");
                         *slice = matrix.slice(kernels, panel, start, end, scratch);
                     }
-                    // Partial sums, which the next slice completes, have their own buffer.
+                    // With several slices, partial sums stay in `tile` until the last slice, so
+                    // each panel and row has its own place.
                     let at = match tasks.deep {
                         true => (panel - panels.start) * DEEP_ROWS + from - rows.start,
                         false => 0,
@@ -209,7 +212,7 @@ impl<'a> GemmInput<'a> {
         }
     }
 
-    /// Rounds plain rows to bf16 in `scratch` if `rounds`; to pairs if the instruction set
+    /// With `rounds`, rounds plain rows to bf16 in `scratch`, as pairs if the instruction set
     /// multiplies pairs.
     fn rounded(
         self,
@@ -232,7 +235,7 @@ impl<'a> GemmInput<'a> {
     }
 }
 
-/// Returns the `i`th of `n` equal parts (`[i, n]`) of the memory that the next task reads, to be
+/// Returns the `i`th of `n` equal parts (`[i, n]`) of the memory that is read next, to be
 /// prefetched.
 type Upcoming<'a> = &'a dyn Fn([usize; 2]) -> &'a [u8];
 

@@ -1,5 +1,5 @@
 //! Converts the inputs of a product to the form that the kernels multiply: integers for quantised
-//! weights, pairs of bf16 for bf16 weights if the instruction set multiplies pairs. Each row is
+//! weights, and pairs of bf16 for bf16 weights if the instruction set multiplies pairs. Each row is
 //! rounded once for all panels.
 
 use super::gemm::GemmInput;
@@ -11,7 +11,7 @@ use gpt_simd::{BLOCK, Bf16Pair, Integers, IntegersMut, Rounding, Strided};
 pub struct RoundedInputs {
     /// Integers `[rows][blocks][32]`, or pairs `[rows][width / 2]`.
     bits: Vec<u32>,
-    /// `[rows][blocks]` of integers, as are `sums` and `starts`: see [`Integers`].
+    /// `[rows][blocks]`, like `sums` and `starts`; only for integers (see [`Integers`]).
     scales: Vec<f32>,
     sums: Vec<f32>,
     starts: Vec<i32>,
@@ -20,7 +20,7 @@ pub struct RoundedInputs {
 }
 
 impl RoundedInputs {
-    /// Memory for `rows` rows of `width`.
+    /// Allocates memory for `rows` rows of `width` numbers.
     pub fn new(rows: usize, width: usize) -> RoundedInputs {
         let blocks = rows * width.div_ceil(BLOCK);
         RoundedInputs {
@@ -33,7 +33,7 @@ impl RoundedInputs {
         }
     }
 
-    /// Fills it with values that a trace detects if they are read.
+    /// Fills the memory with values that a trace detects if they are read.
     pub fn poison(&mut self) {
         self.bits.fill(0x8080_8080);
         self.scales.fill(f32::NAN);
@@ -42,7 +42,7 @@ impl RoundedInputs {
         self.halves.fill(i32::MIN);
     }
 
-    /// Rounds the `rows` rows of the contiguous `x` for a product with `rounding`.
+    /// Rounds `x`, which has `rows` contiguous rows, for a product with `rounding`.
     pub fn round<'a>(
         &'a mut self,
         device: &CpuDevice,

@@ -6,8 +6,8 @@ use crate::cpu::ops::RowsOut;
 use crate::cpu::pool::Disjoint;
 use gpt_simd::{PANEL, Strided};
 
-/// `out = d(norm)/dx · dy`; with `add`, it is added to `out`. `statistics` come from the forward
-/// pass.
+/// `out = d(norm)/dx · dy`; with `add`, `out += d(norm)/dx · dy`. `statistics` come from the
+/// forward pass.
 pub fn input(
     device: &CpuDevice,
     rows: usize,
@@ -26,8 +26,9 @@ pub fn input(
     });
 }
 
-/// `d(gamma) = Σ dy x'` and `d(beta) = Σ dy`; with `add`, they are added to the gradients. `gamma`
-/// and `beta` are offsets in `gradients`; `statistics` are those of all rows.
+/// `d(gamma) = Σ dy x'`, where `x'` is `x` normalised, and `d(beta) = Σ dy`; with `add`, the sums
+/// are added to the gradients. `gamma` and `beta` are offsets in `gradients`; `statistics` are
+/// those of all rows.
 #[allow(clippy::too_many_arguments)]
 pub fn weight(
     device: &CpuDevice,

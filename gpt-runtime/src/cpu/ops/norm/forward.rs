@@ -13,7 +13,7 @@ use gpt_simd::{PANEL, Strided};
 pub struct NormOperands<'a> {
     pub kind: Norm,
     pub gamma: &'a [f32],
-    /// Empty if the norm has none.
+    /// Empty if the norm has no beta.
     pub beta: &'a [f32],
 }
 
@@ -36,7 +36,7 @@ pub struct Sum<'a> {
     pub mask: Option<DropoutMask>,
 }
 
-/// `out = norm(x)`, or with a sum `out = residual + scale * drop(norm(x))`.
+/// `out = norm(x)`; with a sum, `out = residual + scale * drop(norm(x))`.
 pub fn forward(
     device: &CpuDevice,
     rows: usize,

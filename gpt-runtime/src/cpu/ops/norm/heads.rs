@@ -1,7 +1,7 @@
 //! The norms of queries and keys, which normalise groups of elements of a row.
 //!
 //! A row holds queries, keys and values side by side. [`QkGroups`] says which elements of queries
-//! and keys are normalised together and which parameters they have. Values pass unchanged.
+//! and keys are normalised together and which parameters they have. Values are not changed.
 
 use gpt_plan::QkGroups;
 
@@ -12,9 +12,9 @@ use crate::cpu::ops::rotary::Rotary;
 use crate::cpu::pool::Disjoint;
 use gpt_simd::{PANEL, Strided};
 
-/// Normalises and rotates the queries and keys of each row, and hands every part of a row to
-/// `sink(row, first, values)`: elements from `first` on, at most 32, the values of the row
-/// included. `statistics`, if any, receives the statistics of each group, `[rows][groups][2]`.
+/// Normalises and rotates the queries and keys of each row, and calls `sink(row, first, elements)`
+/// with all elements of the row (queries, keys and values), at most 32 at a time, from `first` on.
+/// `statistics`, if any, receives the statistics of each group, `[rows][groups][2]`.
 #[allow(clippy::too_many_arguments)]
 pub fn forward(
     device: &CpuDevice,
@@ -61,7 +61,7 @@ pub fn forward(
     });
 }
 
-/// The gradient of the rows before the norm. `statistics` come from [`forward`].
+/// Computes the gradient of the rows before the norm. `statistics` come from [`forward`].
 pub fn input(
     device: &CpuDevice,
     rows: usize,
@@ -90,9 +90,9 @@ pub fn input(
     });
 }
 
-/// `d(gamma) = Σ dy x'` and `d(beta) = Σ dy` over the rows and over the groups that share a
-/// parameter; with `add`, they are added to the gradients. `gamma` and `beta` are offsets in
-/// `gradients`.
+/// `d(gamma) = Σ dy x'`, where `x'` is `x` normalised, and `d(beta) = Σ dy`, over the rows and over
+/// the groups that share a parameter; with `add`, the sums are added to the gradients. `gamma` and
+/// `beta` are offsets in `gradients`.
 #[allow(clippy::too_many_arguments)]
 pub fn weight(
     device: &CpuDevice,

@@ -1,4 +1,4 @@
-//! LayerNorm and RmsNorm, row by row, and of groups of a row.
+//! LayerNorm and RMSNorm, of whole rows and of groups of elements of a row.
 
 pub mod backward;
 pub mod forward;

@@ -1,4 +1,4 @@
-// Part 1 of a matrix that is larger than what every adapter can bind at once.
+// The second part of a matrix that is larger than what every adapter can bind at once.
 
 @group(1) @binding(2) var<storage, read> weight_1: array<Element>;
 

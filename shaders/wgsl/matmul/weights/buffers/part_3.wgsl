@@ -1,4 +1,4 @@
-// Part 3 of a matrix that is larger than what every adapter can bind at once.
+// The fourth part of a matrix that is larger than what every adapter can bind at once.
 
 @group(1) @binding(4) var<storage, read> weight_3: array<Element>;
 
