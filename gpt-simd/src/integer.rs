@@ -14,13 +14,14 @@
 //! corrected in the same way. The remaining formats store unsigned weights.
 
 use std::ops::Range;
+use std::sync::atomic::{Ordering, compiler_fence};
 
 use super::int_dot::IntDot;
 use super::product::SpreadPrefetch;
 use super::quants::Quants;
 use super::scales::Scales;
 use super::vector::{PANEL, Vector};
-use super::{AHEAD, prefetch_later};
+use super::{prefetch_later, prefetch_next_page};
 
 /// Columns of a block.
 pub const BLOCK: usize = 32;
@@ -143,7 +144,7 @@ pub unsafe fn row<D: IntDot, Q: Quants, const WIDE: usize>(
         let share = block_bytes::<Q>() / Q::Scales::SUB_BLOCKS;
         let mut totals = [D::V::splat(0.0); WIDE];
         for b in 0..blocks {
-            prefetch_later(panel.wrapping_add(b * share + AHEAD), share);
+            prefetch_next_page(panel.wrapping_add(b * share), share);
             let [opening, fine] = sub_block::<Q>(panel, b);
             let weights = fine.add(Q::Scales::FINE);
             let quants = quants.add(b * BLOCK);
@@ -160,6 +161,9 @@ pub unsafe fn row<D: IntDot, Q: Quants, const WIDE: usize>(
                     let other = if Q::Scales::PARTS == 1 { first } else { second };
                     *other = D::add_products(*other, v, later);
                 }
+                // Keeps the reads of memory in order. The compiler would read the first lanes of
+                // all steps, then the last ones, and the hardware would prefetch less.
+                compiler_fence(Ordering::SeqCst);
             }
             let scale = D::V::splat(*input.scales.add(b));
             let sum = D::V::splat(*input.sums.add(b));

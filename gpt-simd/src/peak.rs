@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use super::int_dot::IntDot;
 use super::vector::{Pairs, Vector};
-use super::{AHEAD, prefetch_later};
+use super::prefetch_next_page;
 
 /// The number of registers of sums: more than the latency of a multiply-add times the number of
 /// units.
@@ -64,7 +64,7 @@ pub unsafe fn read<V: Vector>(row: &[f32]) -> f32 {
         let mut sums = [V::splat(0.0); 8];
         for i in (0..row.len() / step * step).step_by(step) {
             let at = row.as_ptr().add(i);
-            prefetch_later(at.cast::<u8>().wrapping_add(AHEAD), step * size_of::<f32>());
+            prefetch_next_page(at.cast(), step * size_of::<f32>());
             for (j, sum) in sums.iter_mut().enumerate() {
                 *sum = sum.add(V::load(at.add(j * V::LANES)));
             }
