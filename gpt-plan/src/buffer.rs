@@ -232,8 +232,9 @@ pub enum RowCount {
     One,
     /// Every token of every sequence of a training batch.
     Batch,
-    /// As many rows of a training batch as have logits of at most [`LOGITS_BYTES`].
-    LogitsChunk,
+    /// The rows of a training batch whose logits are computed at a time: as many as have logits of
+    /// at most [`LOGITS_BYTES`].
+    LogitRange,
 }
 
 /// The number of copies of a buffer.
@@ -267,12 +268,12 @@ impl Buffer {
         let all = shape.rows();
         match self.rows {
             RowCount::Batch => all,
-            RowCount::LogitsChunk => {
-                // Chunks have equal sizes, a multiple of eight rows; the last one may be smaller.
+            RowCount::LogitRange => {
+                // Ranges have equal sizes, a multiple of eight rows; the last one may be smaller.
                 let most = LOGITS_BYTES / (4 * self.stride as u64);
                 let most = if most < 8 { 8 } else { most };
-                let chunks = all.div_ceil(most);
-                let rows = all.div_ceil(chunks).next_multiple_of(8);
+                let ranges = all.div_ceil(most);
+                let rows = all.div_ceil(ranges).next_multiple_of(8);
                 if rows < all { rows } else { all }
             }
             _ => 0,

@@ -27,7 +27,7 @@ pub struct Kernel {
     pub header: Str,
     /// The files that follow the header, by their names in `gpt-shaders`: `norm/layer`.
     #[serde(serialize_with = "files")]
-    pub parts: List<&'static str>,
+    pub files: List<&'static str>,
     /// Invocations of a workgroup, for `gpt inspect`; the WGSL has the same literal.
     pub workgroup: u32,
     /// Rows (tokens) that one workgroup handles.
@@ -46,12 +46,12 @@ pub struct Kernel {
 
 impl Kernel {
     /// A kernel with one workgroup of one invocation for each row, without bindings or opening.
-    pub fn new(name: impl Into<Str>, header: impl Into<Str>, parts: Vec<&'static str>) -> Kernel {
+    pub fn new(name: impl Into<Str>, header: impl Into<Str>, files: Vec<&'static str>) -> Kernel {
         Kernel {
             name: name.into(),
             opening: "".into(),
             header: header.into(),
-            parts: parts.into(),
+            files: files.into(),
             workgroup: 1,
             tile_rows: 1,
             groups: 1,

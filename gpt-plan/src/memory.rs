@@ -36,7 +36,7 @@ pub struct TrainBytes {
     pub optimizer: u64,
     /// Activations that the forward pass keeps for the backward pass.
     pub activations: u64,
-    /// Buffers that are reused within a pass, the logits of a chunk included.
+    /// Buffers that are reused within a pass, the logits of a range of rows included.
     pub scratch: u64,
 }
 

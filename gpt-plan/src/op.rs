@@ -76,7 +76,7 @@ pub enum Op {
         /// `[rows, heads]`, in training.
         lse: Option<Slot>,
     },
-    /// `losses = -ln softmax(logits)[target]` of a chunk of rows. Replaces the logits by the
+    /// `losses = -ln softmax(logits)[target]` of a range of rows. Replaces the logits by the
     /// gradient of the mean loss of an optimizer step, `(softmax(logits) - onehot(target)) / n`,
     /// where the step has `n` rows in all its batches. In f16 it is multiplied by the loss scale.
     /// If a [`LogitMap`] computed the logits, multiplies this gradient by `slope`, which gives the

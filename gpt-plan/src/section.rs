@@ -71,7 +71,7 @@ impl Section {
     /// The steps of `layer`. The section must run for this layer.
     pub fn of_layer(&self, layer: u32) -> &[Step] {
         let first = match self.repeat {
-            Repeat::Once | Repeat::Chunks => layer,
+            Repeat::Once | Repeat::LogitRanges => layer,
             Repeat::Layers { from, .. } | Repeat::LayersReversed { from, .. } => from,
         };
         let count = self.steps.len() / self.period as usize;
@@ -105,16 +105,17 @@ pub enum Repeat {
         /// The layer after the one that runs first.
         to: u32,
     },
-    /// For each chunk of the batch's rows: as many rows as the logits buffer holds.
-    Chunks,
+    /// For each range of the batch's rows whose logits are computed at a time: as many rows as the
+    /// logits buffer holds.
+    LogitRanges,
 }
 
 impl Repeat {
-    /// The number of times that a section runs. Chunks, whose number depends on the rows, count
+    /// The number of times that a section runs. Ranges, whose number depends on the rows, count
     /// once.
     pub const fn count(self) -> u32 {
         match self {
-            Repeat::Once | Repeat::Chunks => 1,
+            Repeat::Once | Repeat::LogitRanges => 1,
             Repeat::Layers { from, to } | Repeat::LayersReversed { from, to } => to - from,
         }
     }
@@ -122,7 +123,7 @@ impl Repeat {
     /// The layers for which a section runs, in order. Only layer 0 if it does not run by layers.
     pub fn layers(self) -> impl Iterator<Item = u32> {
         let (from, to, reversed) = match self {
-            Repeat::Once | Repeat::Chunks => (0, 1, false),
+            Repeat::Once | Repeat::LogitRanges => (0, 1, false),
             Repeat::Layers { from, to } => (from, to, false),
             Repeat::LayersReversed { from, to } => (from, to, true),
         };
@@ -133,7 +134,7 @@ impl Repeat {
     /// layers.
     pub fn has_layer(self, layer: u32) -> bool {
         match self {
-            Repeat::Once | Repeat::Chunks => false,
+            Repeat::Once | Repeat::LogitRanges => false,
             Repeat::Layers { from, to } | Repeat::LayersReversed { from, to } => {
                 (from..to).contains(&layer)
             }
@@ -143,7 +144,7 @@ impl Repeat {
     /// The repetition in a model that has only the first `layers` layers.
     pub fn truncated(self, layers: u32) -> Repeat {
         match self {
-            Repeat::Once | Repeat::Chunks => self,
+            Repeat::Once | Repeat::LogitRanges => self,
             Repeat::Layers { from, to } => {
                 Repeat::Layers { from: from.min(layers), to: to.min(layers) }
             }

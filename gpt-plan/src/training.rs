@@ -16,7 +16,7 @@ pub struct Training {
     pub buffers: List<Buffer>,
     /// From tokens to the output of the final norm.
     pub forward: List<Section>,
-    /// The head, the loss, and their gradients, for one chunk of rows after the other.
+    /// The head, the loss, and their gradients, for one range of rows after the other.
     pub loss: List<Section>,
     /// From the gradient of the final norm's output to the gradients of all parameters.
     pub backward: List<Section>,

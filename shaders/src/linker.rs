@@ -12,9 +12,9 @@ use crate::{Source, files, source};
 /// If the kernel names a file that does not exist; the compiler generates no such kernel.
 pub fn link(kernel: &Kernel) -> String {
     let mut text = format!("{}{}", kernel.opening, kernel.header);
-    for part in parts(kernel) {
-        text.push_str(&title(part));
-        text.push_str(part.text);
+    for file in sources(kernel) {
+        text.push_str(&title(file));
+        text.push_str(file.text);
     }
     text
 }
@@ -28,7 +28,7 @@ pub fn link(kernel: &Kernel) -> String {
 ///
 /// See [`link`].
 pub fn link_for_web(kernel: &Kernel) -> String {
-    let directives = match kernel.parts.contains(&files::SHARED_ENTRY_SUBGROUPS) {
+    let directives = match kernel.files.contains(&files::SHARED_ENTRY_SUBGROUPS) {
         true => "enable subgroups;\ndiagnostic(off, subgroup_uniformity);\n",
         false => "",
     };
@@ -43,27 +43,27 @@ pub fn locate(kernel: &Kernel, line: usize) -> String {
     if line <= start {
         return format!("line {line} of the header");
     }
-    for part in parts(kernel) {
-        start += lines(&title(part));
-        let end = start + lines(part.text);
+    for file in sources(kernel) {
+        start += lines(&title(file));
+        let end = start + lines(file.text);
         if line <= end {
             let within = line.saturating_sub(start).max(1);
-            return format!("shaders/wgsl/{}.wgsl:{within}", part.name);
+            return format!("shaders/wgsl/{}.wgsl:{within}", file.name);
         }
         start = end;
     }
     format!("line {line}")
 }
 
-fn parts(kernel: &Kernel) -> impl Iterator<Item = &'static Source> {
+fn sources(kernel: &Kernel) -> impl Iterator<Item = &'static Source> {
     let find = |name: &&'static str| {
         source(name).unwrap_or_else(|| panic!("`{}` names the missing file `{name}`", kernel.name))
     };
-    kernel.parts.iter().map(find)
+    kernel.files.iter().map(find)
 }
 
-fn title(part: &Source) -> String {
-    format!("\n// ---- {}.wgsl ----\n\n", part.name)
+fn title(file: &Source) -> String {
+    format!("\n// ---- {}.wgsl ----\n\n", file.name)
 }
 
 #[cfg(test)]
@@ -102,7 +102,7 @@ mod tests {
         let kernel = Kernel::new("some", header, vec![files::NORM_NONE, files::ROPE_NONE]);
         let text = link(&kernel);
         assert_eq!(locate(&kernel, 3), "line 3 of the header");
-        for name in kernel.parts.iter() {
+        for name in kernel.files.iter() {
             let file = source(name).unwrap();
             let start = text.find(file.text).expect("files are linked as they are");
             let first = text[..start].matches('\n').count() + 1;

@@ -78,7 +78,7 @@ impl Variant {
 
     /// Whether the row applies to a plain kernel.
     pub fn applies(&self, plain: &Kernel) -> bool {
-        let has = |file: &&'static str| plain.parts.contains(file);
+        let has = |file: &&'static str| plain.files.contains(file);
         self.requires.iter().all(has)
             && self.replaces.iter().all(|(plain, _)| has(plain))
             && !self.excludes.iter().any(has)
@@ -229,7 +229,7 @@ const TILE_N: [(&str, u32); 5] = [
 /// The number of strips of a matrix that a workgroup of the kernel multiplies; none if it
 /// multiplies no matrix.
 pub fn tile_n(kernel: &Kernel) -> Option<u32> {
-    let own = |(file, _): &&(&'static str, u32)| kernel.parts.contains(file);
+    let own = |(file, _): &&(&'static str, u32)| kernel.files.contains(file);
     TILE_N.iter().find(own).map(|(_, strips)| *strips)
 }
 
@@ -242,20 +242,20 @@ pub fn tile_n_file(strips: u32) -> Option<&'static str> {
 /// `kernel`, a projection, for a part of a matrix that mixes formats. The constants `LAST_STRIP` (a
 /// strip is 32 rows), `FIRST_FEATURE` and `END_FEATURE` of its pipeline select the part.
 pub fn some_strips(kernel: &Kernel) -> Kernel {
-    let file = |part: &&'static str| match *part == f::MATMUL_STRIPS_ALL {
+    let own = |file: &&'static str| match *file == f::MATMUL_STRIPS_ALL {
         true => f::MATMUL_STRIPS_SOME,
-        false => *part,
+        false => *file,
     };
     Kernel {
         name: format!("{}.some_strips", kernel.name).into(),
-        parts: kernel.parts.iter().map(file).collect::<Vec<_>>().into(),
+        files: kernel.files.iter().map(own).collect::<Vec<_>>().into(),
         ..kernel.clone()
     }
 }
 
 /// The variant of `plain` for an adapter with `features`; none if the adapter runs `plain` itself.
 pub fn variant(plain: &Kernel, features: Features) -> Option<Kernel> {
-    let mut parts = plain.parts.to_vec();
+    let mut files = plain.files.to_vec();
     let mut opening = String::new();
     let mut used = Features::NONE;
     let rows = VARIANTS.iter().filter(|row| features.has(row.feature));
@@ -263,8 +263,8 @@ pub fn variant(plain: &Kernel, features: Features) -> Option<Kernel> {
         // A row applies as a whole, and only if no earlier row has replaced one of its files
         // differently.
         let place = |(from, to): &(&'static str, &'static str)| {
-            let place = plain.parts.iter().position(|part| part == from)?;
-            let free = from == to || parts[place] == *from || parts[place] == *to;
+            let place = plain.files.iter().position(|file| file == from)?;
+            let free = from == to || files[place] == *from || files[place] == *to;
             free.then_some(place)
         };
         let Some(places) = row.replaces.iter().map(place).collect::<Option<Vec<_>>>() else {
@@ -272,10 +272,10 @@ pub fn variant(plain: &Kernel, features: Features) -> Option<Kernel> {
         };
         for (place, (from, to)) in places.into_iter().zip(&row.replaces) {
             if from != to {
-                parts[place] = to;
+                files[place] = to;
             }
         }
-        parts.extend(&row.adds);
+        files.extend(&row.adds);
         opening.extend(row.enables.iter().map(|name| format!("enable {name};\n")));
         used = used.with(row.feature);
     }
@@ -286,13 +286,13 @@ pub fn variant(plain: &Kernel, features: Features) -> Option<Kernel> {
     let mut kernel = Kernel {
         name: format!("{}.{}", plain.name, names.join(".")).into(),
         opening: (opening + &plain.opening).into(),
-        parts: parts.into(),
+        files: files.into(),
         ..plain.clone()
     };
-    if kernel.parts.contains(&f::MATMUL_WEIGHTS_TEXTURE) {
+    if kernel.files.contains(&f::MATMUL_WEIGHTS_TEXTURE) {
         kernel.bindings = with_texture(&kernel.bindings).into();
     }
-    if kernel.parts.contains(&f::SHARED_WORKGROUP_SIZE_64) {
+    if kernel.files.contains(&f::SHARED_WORKGROUP_SIZE_64) {
         kernel.workgroup = 64;
     }
     if let (Some(before), Some(after)) = (tile_n(plain), tile_n(&kernel)) {

@@ -126,15 +126,15 @@ fn variants_are_other_files() {
             let exchanges: Vec<_> = rows.flat_map(|row| &row.replaces).collect();
             let other = shaders::variant(kernel, features).expect("the row applies");
             assert_eq!(*other.name, format!("{}.{}", kernel.name, row.feature.name()));
-            let own = other.parts.iter().zip(kernel.parts.iter());
-            for (part, plain) in own {
+            let own = other.files.iter().zip(kernel.files.iter());
+            for (file, plain) in own {
                 let exchanged = exchanges.iter().find(|(p, _)| p == plain);
-                assert_eq!(*part, exchanged.map_or(*plain, |(_, file)| *file), "{row:?}");
+                assert_eq!(*file, exchanged.map_or(*plain, |(_, to)| *to), "{row:?}");
             }
-            assert_eq!(&other.parts[kernel.parts.len()..], row.adds);
+            assert_eq!(&other.files[kernel.files.len()..], row.adds);
             let strips = [kernel, &other].map(|k| k.groups * shaders::tile_n(k).unwrap_or(1));
             assert!(strips[1] >= kernel.strips, "{}: rows are left out", other.name);
-            let lanes = other.parts.contains(&shaders::files::SHARED_WORKGROUP_SIZE_64);
+            let lanes = other.files.contains(&shaders::files::SHARED_WORKGROUP_SIZE_64);
             if shaders::tile_n(kernel) == shaders::tile_n(&other) {
                 let workgroup = if lanes { 64 } else { kernel.workgroup };
                 assert_eq!((kernel.groups, workgroup), (other.groups, other.workgroup));
@@ -175,7 +175,7 @@ fn every_combination_of_variants_is_valid() {
 /// Every product of training has a twin in f16, and no other kernel has one.
 #[test]
 fn products_have_a_twin_in_f16() {
-    let has = |kernel: &gpt_plan::Kernel, file| kernel.parts.contains(&file);
+    let has = |kernel: &gpt_plan::Kernel, file| kernel.files.contains(&file);
     for (name, spec) in gpt_tests::specs::odd() {
         let training = gpt_codegen::plan::plan(name, &spec).training;
         assert_eq!(training.in_f16.len(), training.kernels.len(), "{name}");

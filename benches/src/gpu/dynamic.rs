@@ -17,7 +17,7 @@ const TILE: &[&str] = &[
     "HALVES",
     "SCRATCH_FLOATS",
     "BLOCK_QUADS",
-    "CHUNK_BLOCKS",
+    "STAGED_BLOCKS",
     "SLICES",
     "REMAINDERS",
     "SPLIT_KEYS",

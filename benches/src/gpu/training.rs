@@ -51,7 +51,7 @@ pub fn step(plan: &'static Plan, name: &str, number: usize, shape: Shape) -> Job
         None => (0, 0, 0),
     };
     // A workgroup computes both features of a gated pair.
-    let (rows_of_slice, second) = if gated { (slice / 2, slice / 2) } else { (slice, 0) };
+    let (rows_of_slice, binding_row) = if gated { (slice / 2, slice / 2) } else { (slice, 0) };
     let widest_output = match step.op {
         Op::CrossEntropy { .. } => u64::from(plan.spec.vocab),
         _ => width,
@@ -63,7 +63,7 @@ pub fn step(plan: &'static Plan, name: &str, number: usize, shape: Shape) -> Job
         sizes: Sizes {
             uniforms: vec![
                 shape.pass_uniform(),
-                ("step_uniform", vec![0, rows_of_slice, second, 0, 0]),
+                ("step_uniform", vec![0, rows_of_slice, binding_row, 0, 0]),
             ],
             parts: if elements > 0 { vec![4 * elements] } else { Vec::new() },
             bytes: 4 * activations.max(elements),

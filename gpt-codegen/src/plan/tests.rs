@@ -15,7 +15,7 @@ fn plans(spec: &str) -> Plan {
 }
 
 /// A model with every tensor that a GPT-2 can have, including a head of its own.
-fn every_tensor() -> Plan {
+fn untied() -> Plan {
     plans("tie_embeddings: false, dropout: 0.1")
 }
 
@@ -76,7 +76,7 @@ fn projection<'a>(plan: &'a mut Plan, name: &str) -> &'a mut Projection {
 
 #[test]
 fn a_message_names_the_step_and_the_sizes() {
-    let message = broken(every_tensor(), |plan| {
+    let message = broken(untied(), |plan| {
         projection(plan, "mlp_up").input = BufferId::H.here();
         // `h` is written by `mlp_up` itself.
         projection(plan, "qkv").epilogue = Epilogue::Store { out: BufferId::H.here(), map: None };
@@ -87,7 +87,7 @@ fn a_message_names_the_step_and_the_sizes() {
          the number of rows of attn.qkv.weight is 24, expected 32"
     );
     let panic = std::panic::catch_unwind(|| {
-        let mut plan = every_tensor();
+        let mut plan = untied();
         plan.buffers.to_mut().clear();
         validate(&plan);
     });
@@ -103,13 +103,13 @@ fn a_message_names_the_step_and_the_sizes() {
 
 #[test]
 fn wrong_tensors() {
-    let message = broken(every_tensor(), |plan| {
+    let message = broken(untied(), |plan| {
         projection(plan, "mlp_up").weight = TensorId(999);
     });
     assert!(message.contains("beyond the list of tensors"), "{message}");
     // Each tensor in place of each matrix from which it differs in kind, place or shape.
     let names = ["qkv", "attention_out", "mlp_up", "mlp_down", "head"];
-    for plan in [every_tensor(), gated()] {
+    for plan in [untied(), gated()] {
         for name in names {
             let right = projection(&mut plan.clone(), name).weight;
             for wrong in 0..plan.tensors.len() as u16 {
@@ -123,20 +123,20 @@ fn wrong_tensors() {
             }
         }
     }
-    broken(every_tensor(), |plan| {
+    broken(untied(), |plan| {
         let bias = id(plan, Role::MlpUp, Component::Bias);
         projection(plan, "qkv").bias = Some(bias);
     });
-    broken(every_tensor(), |plan| {
+    broken(untied(), |plan| {
         let bias = id(plan, Role::MlpUp, Component::Bias);
         projection(plan, "mlp_up").norm.as_mut().unwrap().gamma = Some(bias);
     });
-    broken(every_tensor(), |plan| {
+    broken(untied(), |plan| {
         let bias = id(plan, Role::Qkv, Component::Bias);
         projection(plan, "mlp_up").norm.as_mut().unwrap().beta = Some(bias);
     });
     // The final norm belongs to no layer.
-    broken(every_tensor(), |plan| {
+    broken(untied(), |plan| {
         let gamma = id(plan, Role::FinalNorm, Component::Weight);
         projection(plan, "mlp_up").norm.as_mut().unwrap().gamma = Some(gamma);
     });
@@ -145,7 +145,7 @@ fn wrong_tensors() {
         let norm = projection(plan, "qkv").norm;
         projection(plan, "qkv_first").norm = norm;
     });
-    broken(every_tensor(), |plan| {
+    broken(untied(), |plan| {
         let head = id(plan, Role::Head, Component::Weight);
         if let Op::Embed { positions, .. } = ops(plan, "embed").remove(0) {
             *positions = Some(head);
@@ -155,7 +155,7 @@ fn wrong_tensors() {
 
 #[test]
 fn wrong_shapes() {
-    for plan in [every_tensor(), gated(), plans("block: PostNorm")] {
+    for plan in [untied(), gated(), plans("block: PostNorm")] {
         for i in 0..plan.tensors.len() {
             let has_file = !plan.tensors[i].sources.is_empty();
             for resize in [true, false] {
@@ -184,7 +184,7 @@ fn wrong_shapes() {
 #[test]
 fn wrong_buffers() {
     use BufferId as B;
-    for plan in [every_tensor(), gated(), plans("block: PostNorm")] {
+    for plan in [untied(), gated(), plans("block: PostNorm")] {
         for buffer in [B::X, B::Q, B::K, B::V, B::A, B::H, B::Logits] {
             broken(plan.clone(), |plan| plan.buffers.to_mut().retain(|b| b.id != buffer));
             broken(plan.clone(), |plan| {
@@ -203,20 +203,20 @@ fn wrong_buffers() {
         }
     }
     // Queries in the place of the attention's output, which nothing else writes.
-    let message = broken(every_tensor(), |plan| {
+    let message = broken(untied(), |plan| {
         if let Op::Attention { out, .. } = ops(plan, "attention").remove(0) {
             *out = B::Q.here();
         }
     });
     assert!(message.contains("no earlier step writes it"), "{message}");
     // A copy that the buffer does not have.
-    broken(every_tensor(), |plan| projection(plan, "mlp_down").input = B::H.next());
-    broken(every_tensor(), |plan| {
+    broken(untied(), |plan| projection(plan, "mlp_down").input = B::H.next());
+    broken(untied(), |plan| {
         if let Op::Embed { out, .. } = ops(plan, "embed").remove(1) {
             *out = B::X.next();
         }
     });
-    broken(every_tensor(), |plan| {
+    broken(untied(), |plan| {
         if let Op::Attention { heads, .. } = ops(plan, "attention").remove(0) {
             *heads = Heads::Fused { qkv: B::Q.here() };
         }
@@ -230,12 +230,12 @@ fn wrong_epilogues() {
             *gated = false;
         }
     });
-    broken(every_tensor(), |plan| {
+    broken(untied(), |plan| {
         if let Epilogue::Residual { out, .. } = &mut projection(plan, "mlp_down").epilogue {
             *out = BufferId::H.here();
         }
     });
-    broken(every_tensor(), |plan| {
+    broken(untied(), |plan| {
         if let Epilogue::Residual { residual, .. } = &mut projection(plan, "mlp_down").epilogue {
             *residual = BufferId::H.here();
         }
@@ -246,7 +246,7 @@ fn wrong_epilogues() {
 #[test]
 fn wrong_backward_ops() {
     use BufferId as B;
-    for plan in [every_tensor(), gated(), plans("block: PostNorm")] {
+    for plan in [untied(), gated(), plans("block: PostNorm")] {
         let count = |plan: &mut Plan| backward_slots(plan).len();
         for i in 0..count(&mut plan.clone()) {
             broken(plan.clone(), |plan| *backward_slots(plan)[i] = B::Losses.here());
@@ -309,45 +309,45 @@ fn wrong_layers() {
     for change in [(0, 2), (1, 3), (0, 4), (3, 0)] {
         let (from, to) = change;
         for list in 0..2 {
-            broken(every_tensor(), |plan| {
+            broken(untied(), |plan| {
                 let lists = [&mut plan.sections, &mut plan.training.forward];
                 let section = &mut lists.into_iter().nth(list).unwrap().to_mut()[1];
                 section.repeat = Repeat::Layers { from, to };
             });
         }
-        broken(every_tensor(), |plan| {
+        broken(untied(), |plan| {
             let section = &mut plan.training.backward.to_mut()[1];
             section.repeat = Repeat::LayersReversed { from, to };
         });
     }
-    broken(every_tensor(), |plan| {
+    broken(untied(), |plan| {
         plan.sections.to_mut().remove(1);
     });
-    broken(every_tensor(), |plan| {
+    broken(untied(), |plan| {
         let section = plan.sections[1].clone();
         plan.sections.to_mut().insert(1, section);
     });
-    broken(every_tensor(), |plan| {
+    broken(untied(), |plan| {
         plan.training.backward.to_mut().reverse();
     });
-    broken(every_tensor(), |plan| plan.sections.to_mut()[1].repeat = Repeat::Chunks);
+    broken(untied(), |plan| plan.sections.to_mut()[1].repeat = Repeat::LogitRanges);
 }
 
 #[test]
 fn wrong_kernels() {
-    broken(every_tensor(), |plan| {
+    broken(untied(), |plan| {
         plan.kernels.to_mut().pop();
     });
-    broken(every_tensor(), |plan| plan.sampling[0] = u16::MAX);
-    broken(every_tensor(), |plan| {
+    broken(untied(), |plan| plan.sampling[0] = u16::MAX);
+    broken(untied(), |plan| {
         plan.training.in_f16.to_mut().pop();
     });
-    broken(every_tensor(), |plan| plan.training.in_f16.to_mut()[0] = 999);
-    broken(every_tensor(), |plan| {
+    broken(untied(), |plan| plan.training.in_f16.to_mut()[0] = 999);
+    broken(untied(), |plan| {
         let step = &mut plan.training.backward.to_mut()[0].steps.to_mut()[0];
         step.kernels = StepKernels::Train(vec![999].into());
     });
-    broken(every_tensor(), |plan| {
+    broken(untied(), |plan| {
         let kernels = plan.sections[0].steps[0].kernels.clone();
         plan.training.forward.to_mut()[0].steps.to_mut()[0].kernels = kernels;
     });

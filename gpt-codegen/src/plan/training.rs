@@ -52,7 +52,7 @@ struct Pass {
 
 impl Pass {
     /// Materialises the norms of the forward ops, appends the loss, and derives the backward ops of
-    /// both. The logits of a batch never exist at once: the head runs by chunks of rows, forward
+    /// both. The logits of a batch never exist at once: the head runs by ranges of rows, forward
     /// and backward.
     fn new(spec: &Spec, table: &Table) -> Pass {
         let mut forward: Vec<Ops> = forward::forward(spec, table, &PassSlots::TRAINING)
@@ -85,7 +85,7 @@ impl Pass {
             kinds: kinds.iter().map(|ops| backward(spec, ops, true)).collect(),
         });
         let backward = gradients.collect();
-        Pass { forward, loss: vec![Ops::new(Repeat::Chunks, loss)], backward }
+        Pass { forward, loss: vec![Ops::new(Repeat::LogitRanges, loss)], backward }
     }
 }
 
@@ -198,7 +198,7 @@ pub fn buffers(spec: &Spec) -> Vec<Buffer> {
         wide(B::DA, spec.q_width(), one),
         narrow(B::Delta, spec.heads, one),
         wide(B::DQkv, spec.qkv_width(), one),
-        Buffer { rows: RowCount::LogitsChunk, ..wide(B::Logits, spec.vocab, one) },
+        Buffer { rows: RowCount::LogitRange, ..wide(B::Logits, spec.vocab, one) },
         narrow(B::Losses, 1, one),
         narrow(B::Tokens, 1, one),
         narrow(B::Targets, 1, one),

@@ -3,7 +3,7 @@
 use gpt_plan::Activation;
 use gpt_shaders::files;
 
-use super::header::{Header, Parts};
+use super::header::{Files, Header};
 use crate::formula;
 
 /// The file of an activation that is not a closure. It defines `activation` and `slope`.
@@ -18,8 +18,8 @@ fn file(activation: &Activation) -> Option<&'static str> {
 }
 
 /// Adds the activation and, if it is a closure and `slope` is true, its derivative.
-pub fn add(activation: &Activation, slope: bool, header: &mut Header, parts: &mut Parts) {
-    parts.extend(file(activation));
+pub fn add(activation: &Activation, slope: bool, header: &mut Header, files: &mut Files) {
+    files.extend(file(activation));
     if let Activation::Custom { value, derivative, .. } = activation {
         let text = formula::wgsl("activation", value);
         header.function("activation", "The closure of the spec.", &text);

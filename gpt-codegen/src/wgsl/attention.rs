@@ -4,7 +4,7 @@ use gpt_plan::{BufferId, Grid, Kernel, Mask, Phase, SPLIT_FROM, SPLIT_KEYS, Scor
 use gpt_shaders::files;
 
 use super::Context;
-use super::header::{Header, Parts};
+use super::header::{Files, Header};
 use super::matmul::rope;
 use super::training::{Tiling, TrainKernels, WORKGROUP};
 
@@ -51,11 +51,11 @@ pub fn split(model: &str, spec: &Spec) -> Option<[Kernel; 2]> {
     sizes(&mut header, spec);
     let doc = "invocations of a workgroup";
     header.size("WORKGROUP_SIZE", columns(spec), doc);
-    let parts = vec![files::SHARED_PASS, files::ATTENTION_MERGE_SPLITS];
+    let files = vec![files::SHARED_PASS, files::ATTENTION_MERGE_SPLITS];
     let merge = Kernel {
         workgroup: columns(spec),
         groups: spec.heads,
-        ..header.kernel("attention_merge", parts)
+        ..header.kernel("attention_merge", files)
     };
     Some([split, merge])
 }
@@ -148,14 +148,14 @@ fn cached(
     head_sizes(&mut header, spec, scores);
     let doc = "invocations side by side on a row of values";
     header.size("COLUMNS", columns, doc);
-    let mut parts = vec![files::SHARED_ENTRY_PLAIN, files::SHARED_PASS];
+    let mut files = vec![files::SHARED_ENTRY_PLAIN, files::SHARED_PASS];
     if workgroup == DECODE_WORKGROUP && columns <= SMALL_WORKGROUP {
-        parts.push(files::SHARED_WORKGROUP_SIZE_256);
+        files.push(files::SHARED_WORKGROUP_SIZE_256);
     } else {
         header.size("WORKGROUP_SIZE", workgroup, "invocations of a workgroup");
     }
-    parts.extend(score_files(scores));
-    parts.extend([
+    files.extend(score_files(scores));
+    files.extend([
         if queries == 1 { files::ATTENTION_QUERIES_1 } else { files::ATTENTION_QUERIES_4 },
         if spec.head_dim.is_multiple_of(4) {
             files::ATTENTION_KEYS_4
@@ -167,22 +167,22 @@ fn cached(
         files::SHARED_READ_MEMORY,
         files::ATTENTION_CACHED,
     ]);
-    Kernel { workgroup, tile_rows: queries, groups: spec.heads, ..header.kernel(name, parts) }
+    Kernel { workgroup, tile_rows: queries, groups: spec.heads, ..header.kernel(name, files) }
 }
 
 impl TrainKernels<'_> {
     /// The kernel of the forward pass.
     pub(super) fn attention(&mut self, scores: &Scores) -> u16 {
-        let mut parts = self.score_parts(scores);
-        parts.extend(self.read_files(false));
-        parts.extend([
+        let mut files = self.score_and_dropout_files(scores);
+        files.extend(self.read_files(false));
+        files.extend([
             files::SHARED_MAXIMUM_MEMORY,
             files::SHARED_READ_MEMORY,
             files::ATTENTION_TILE,
             files::ATTENTION_FORWARD,
         ]);
         let (header, tiling) = self.heads("attention", scores, self.spec.heads);
-        self.add("attention", header, parts, tiling)
+        self.add("attention", header, files, tiling)
     }
 
     /// The kernels of the backward pass: delta, the gradient of queries, and that of keys and
@@ -193,34 +193,34 @@ impl TrainKernels<'_> {
         let by_row = Tiling { grid: Grid::Rows, rows: 1, ..tiling };
         let delta = vec![files::ATTENTION_BACKWARD_DELTA];
         let delta = self.add("attention_delta", header, delta, by_row);
-        let parts = |kernel, header: &mut Header| {
-            let mut parts = self.score_parts(scores);
-            rope(spec, rotary, header, &mut parts);
-            parts.extend(self.read_files(true));
-            parts.extend([files::SHARED_READ_MEMORY, files::ATTENTION_TILE, kernel]);
-            parts
+        let files = |kernel, header: &mut Header| {
+            let mut files = self.score_and_dropout_files(scores);
+            rope(spec, rotary, header, &mut files);
+            files.extend(self.read_files(true));
+            files.extend([files::SHARED_READ_MEMORY, files::ATTENTION_TILE, kernel]);
+            files
         };
         let (mut header, tiling) = self.heads("the gradient of queries", scores, spec.heads);
-        let queries = parts(files::ATTENTION_BACKWARD_QUERIES, &mut header);
+        let queries = files(files::ATTENTION_BACKWARD_QUERIES, &mut header);
         let (mut keys_header, keys_tiling) =
             self.heads("the gradient of keys and values", scores, spec.kv_heads);
-        let keys = parts(files::ATTENTION_BACKWARD_KEYS, &mut keys_header);
+        let keys = files(files::ATTENTION_BACKWARD_KEYS, &mut keys_header);
         let queries = self.add("attention_queries", header, queries, tiling);
         let keys = self.add("attention_keys", keys_header, keys, keys_tiling);
         vec![delta, queries, keys]
     }
 
     /// The first files of the kernels that compute scores.
-    fn score_parts(&self, scores: &Scores) -> Parts {
-        let mut parts = vec![files::SHARED_ENTRY_PLAIN, files::SHARED_TRAIN_PASS];
-        parts.extend(score_files(scores));
-        parts.push(self.dropout_file());
-        parts
+    fn score_and_dropout_files(&self, scores: &Scores) -> Files {
+        let mut files = vec![files::SHARED_ENTRY_PLAIN, files::SHARED_TRAIN_PASS];
+        files.extend(score_files(scores));
+        files.push(self.dropout_file());
+        files
     }
 
     /// The files that read rows of queries, keys and values and, if `gradient` is true, of the
     /// output's gradient.
-    fn read_files(&self, gradient: bool) -> Parts {
+    fn read_files(&self, gradient: bool) -> Files {
         let (qkv, da, shared) = if self.spec.head_dim.is_multiple_of(4) {
             (files::ATTENTION_QKV_QUADS, files::ATTENTION_DA_QUADS, None)
         } else {

@@ -16,14 +16,14 @@ thread_local! {
     static READ: RefCell<HashMap<&'static str, Vec<Binding>>> = RefCell::default();
 }
 
-/// The bindings that `parts` declare, by group and binding. A variable whose name or whose
+/// The bindings that `files` declare, by group and binding. A variable whose name or whose
 /// declaration is not understood is left out, which [`check`] reports.
-pub fn bindings(parts: &[&'static str]) -> List<Binding> {
+pub fn bindings(files: &[&'static str]) -> List<Binding> {
     let mut all = Vec::new();
     READ.with_borrow_mut(|read| {
-        for &part in parts {
-            let own = read.entry(part).or_insert_with(|| {
-                let lines = source(part).map_or("", |file| file.text).lines();
+        for &file in files {
+            let own = read.entry(file).or_insert_with(|| {
+                let lines = source(file).map_or("", |file| file.text).lines();
                 lines.filter_map(declaration).collect()
             });
             all.extend_from_slice(own);

@@ -14,12 +14,12 @@ impl TrainKernels<'_> {
     pub(super) fn dropout_backward(&mut self, scale: f64) -> u16 {
         let mut header = self.rows("a gradient through dropout");
         header.number("BRANCH_SCALE", scale, "factor of the branch");
-        let parts = vec![
+        let files = vec![
             files::SHARED_ENTRY_ELEMENTS,
             files::SHARED_TRAIN_PASS,
             self.dropout_file(),
             files::DROPOUT_BACKWARD,
         ];
-        self.add("dropout_backward", header, parts, self.row())
+        self.add("dropout_backward", header, files, self.row())
     }
 }

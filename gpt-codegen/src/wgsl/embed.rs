@@ -63,14 +63,14 @@ pub fn kernel(
     header.size("QUADS", quads, "quads of columns of a row");
     header.size("WORKGROUP_SIZE", WORKGROUP, "invocations of a workgroup");
     header.number("EMBEDDING_SCALE", scale, "factor of the table");
-    let mut parts = vec![files::SHARED_PASS];
-    matmul::weights(context.format, &layout, &mut header, &mut parts);
-    parts.extend(tables.files());
-    parts.push(files::EMBED_PACKED);
+    let mut files = vec![files::SHARED_PASS];
+    matmul::weights(context.format, &layout, &mut header, &mut files);
+    files.extend(tables.files());
+    files.push(files::EMBED_PACKED);
     Some(Kernel {
         workgroup: WORKGROUP,
         groups: quads.div_ceil(WORKGROUP),
-        ..header.kernel(format!("{}_{}", context.name, context.format.name()), parts)
+        ..header.kernel(format!("{}_{}", context.name, context.format.name()), files)
     })
 }
 
@@ -79,10 +79,10 @@ impl TrainKernels<'_> {
     pub(super) fn embed(&mut self, tables: Tables, scale: f64) -> u16 {
         let mut header = self.rows("the embedding of tokens");
         header.number("EMBEDDING_SCALE", scale, "factor of the table");
-        let mut parts = vec![files::SHARED_TRAIN_PASS];
-        parts.extend(tables.files());
-        parts.extend([self.dropout_file(), files::EMBED_FORWARD]);
-        self.add("embed", header, parts, self.row())
+        let mut files = vec![files::SHARED_TRAIN_PASS];
+        files.extend(tables.files());
+        files.extend([self.dropout_file(), files::EMBED_FORWARD]);
+        self.add("embed", header, files, self.row())
     }
 
     /// The gradients of the table, of learned positions, and of token types.
@@ -97,13 +97,13 @@ impl TrainKernels<'_> {
             rows: REMAINDERS,
             groups: self.spec.embed.div_ceil(workgroup),
         };
-        let parts = vec![files::SHARED_TRAIN_PASS, files::EMBED_BACKWARD];
-        let mut kernels = vec![self.add("embed_weight", header, parts, tiling)];
+        let files = vec![files::SHARED_TRAIN_PASS, files::EMBED_BACKWARD];
+        let mut kernels = vec![self.add("embed_weight", header, files, tiling)];
         if tables.positions {
             let header = self.rows("the gradient of the positions");
-            let parts = vec![files::SHARED_TRAIN_PASS, files::EMBED_POSITIONS_BACKWARD];
+            let files = vec![files::SHARED_TRAIN_PASS, files::EMBED_POSITIONS_BACKWARD];
             let tiling = Tiling { grid: Grid::Tokens, ..self.row() };
-            kernels.push(self.add("positions_weight", header, parts, tiling));
+            kernels.push(self.add("positions_weight", header, files, tiling));
         }
         if tables.types {
             // Like a bias, the vector of the type is added to every row.

@@ -5,7 +5,7 @@ use gpt_plan::{Kernel, Str};
 use super::bindings::bindings;
 
 /// The names of the files that follow a header.
-pub type Parts = Vec<&'static str>;
+pub type Files = Vec<&'static str>;
 
 /// Builds a header. A name that two files need is declared once.
 #[derive(Clone)]
@@ -71,12 +71,12 @@ impl Header {
         }
     }
 
-    /// The kernel of this header and `parts`, with the bindings that the parts declare.
-    pub fn kernel(self, name: impl Into<Str>, parts: Parts) -> Kernel {
+    /// The kernel of this header and `files`, with the bindings that the files declare.
+    pub fn kernel(self, name: impl Into<Str>, files: Files) -> Kernel {
         Kernel {
             opening: (self.opening + &self.format).into(),
-            bindings: bindings(&parts),
-            ..Kernel::new(name, self.text, parts)
+            bindings: bindings(&files),
+            ..Kernel::new(name, self.text, files)
         }
     }
 }

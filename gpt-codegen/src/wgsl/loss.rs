@@ -3,7 +3,7 @@
 use gpt_plan::{BufferId, Formula, LogitMap};
 use gpt_shaders::files;
 
-use super::header::{Header, Parts};
+use super::header::{Files, Header};
 use super::training::{Tiling, TrainKernels};
 use crate::formula;
 
@@ -11,13 +11,13 @@ use crate::formula;
 const WORKGROUP: u32 = 256;
 
 /// Adds the function from a product of the head to a logit.
-pub fn logit_map(map: Option<&LogitMap>, header: &mut Header, parts: &mut Parts) {
+pub fn logit_map(map: Option<&LogitMap>, header: &mut Header, files: &mut Files) {
     match map {
         Some(map) => {
             let text = formula::wgsl("logit", &map.value);
             header.function("logit", "A logit from a product of the head.", &text);
         }
-        None => parts.push(files::LOSS_LOGIT_PRODUCT),
+        None => files.push(files::LOSS_LOGIT_PRODUCT),
     }
 }
 
@@ -29,7 +29,7 @@ impl TrainKernels<'_> {
         header.size("VOCAB", logits.width, "tokens");
         header.size("VOCAB_STRIDE", logits.stride, "stride of a row of logits");
         header.size("WORKGROUP_SIZE", WORKGROUP, "invocations of a workgroup");
-        let mut parts = vec![
+        let mut files = vec![
             files::SHARED_ENTRY_PLAIN,
             files::SHARED_TRAIN_PASS,
             files::SHARED_SUM_SCRATCH,
@@ -43,9 +43,9 @@ impl TrainKernels<'_> {
                 let text = formula::wgsl("logit_slope", slope);
                 header.function("logit_slope", doc, &text);
             }
-            None => parts.push(files::LOSS_SLOPE_ONE),
+            None => files.push(files::LOSS_SLOPE_ONE),
         }
         let tiling = Tiling { workgroup: WORKGROUP, ..self.row() };
-        self.add("cross_entropy", header, parts, tiling)
+        self.add("cross_entropy", header, files, tiling)
     }
 }

@@ -7,14 +7,14 @@ use gpt_plan::{
 use gpt_shaders::files;
 
 use super::Context;
-use super::header::{Header, Parts};
+use super::header::{Files, Header};
 use super::matmul::rope;
 use super::training::{Tiling, TrainKernels, WORKGROUP, summed};
 
 /// Adds the statistics of a norm.
-fn statistics(norm: Norm, header: &mut Header, parts: &mut Parts) {
+fn statistics(norm: Norm, header: &mut Header, files: &mut Files) {
     header.number("EPSILON", norm.eps, "added before the square root");
-    parts.push(match norm.kind {
+    files.push(match norm.kind {
         NormKind::Layer => files::NORM_LAYER,
         NormKind::Rms => files::NORM_RMS,
     });
@@ -25,28 +25,28 @@ pub fn prologue(
     context: &Context<'_>,
     norm: Option<NormRef>,
     header: &mut Header,
-    parts: &mut Parts,
+    files: &mut Files,
 ) {
     let Some(norm) = norm else {
-        parts.push(files::NORM_NONE);
+        files.push(files::NORM_NONE);
         return;
     };
-    statistics(context.spec.norm_of(norm.role), header, parts);
-    parts.push(files::NORM_TILE);
-    packed(context, norm, header, parts);
+    statistics(context.spec.norm_of(norm.role), header, files);
+    files.push(files::NORM_TILE);
+    packed(context, norm, header, files);
 }
 
 /// Adds the parameters of a norm, which inference reads from a block of vectors.
-fn packed(context: &Context<'_>, norm: NormRef, header: &mut Header, parts: &mut Parts) {
+fn packed(context: &Context<'_>, norm: NormRef, header: &mut Header, files: &mut Files) {
     let at = |id| vector_offset(context.tensors, id);
-    parts.push(match norm.gamma {
+    files.push(match norm.gamma {
         Some(gamma) => {
             header.size("GAMMA", at(gamma), "offset of the norm's scale");
             files::NORM_GAMMA_PACKED
         }
         None => files::NORM_GAMMA_NONE,
     });
-    parts.push(match norm.beta {
+    files.push(match norm.beta {
         Some(beta) => {
             header.size("BETA", at(beta), "offset of the norm's shift");
             files::NORM_BETA_PACKED
@@ -56,7 +56,7 @@ fn packed(context: &Context<'_>, norm: NormRef, header: &mut Header, parts: &mut
 }
 
 /// The files of a kernel whose workgroups normalise a row each.
-fn row_files() -> Parts {
+fn row_files() -> Files {
     vec![
         files::SHARED_ENTRY_PLAIN,
         files::SHARED_SUM_SCRATCH,
@@ -74,17 +74,17 @@ pub fn rows_kernel(context: &Context<'_>, norm: NormRef, sum: Option<BranchSum>)
     header.size("EMBED", spec.embed, "width of the residual stream");
     let tiling = rows(spec.embed, 1);
     header.size("WORKGROUP_SIZE", tiling.workgroup, "invocations of a workgroup");
-    let mut parts = row_files();
-    inference(context, norm, &mut header, &mut parts);
-    parts.push(match sum {
+    let mut files = row_files();
+    inference(context, norm, &mut header, &mut files);
+    files.push(match sum {
         Some(sum) => {
             header.number("BRANCH_SCALE", sum.scale, "factor of the branch");
             files::NORM_STREAM_SUM
         }
         None => files::NORM_NO_SUM,
     });
-    parts.push(files::NORM_ROWS);
-    tiling.kernel(header.kernel(kernel_name(context), parts))
+    files.push(files::NORM_ROWS);
+    tiling.kernel(header.kernel(kernel_name(context), files))
 }
 
 /// The kernel of the norms of queries and keys.
@@ -93,21 +93,21 @@ pub fn heads(context: &Context<'_>, norm: NormRef, rotary: Option<u16>) -> Kerne
     let groups = spec.qk_groups().expect("the spec has a norm of heads");
     let mut header = Header::new(&context.title("normalised and rotated"));
     let tiling = head_sizes(spec, &groups, &mut header);
-    let mut parts = row_files();
-    inference(context, norm, &mut header, &mut parts);
-    rope(spec, rotary, &mut header, &mut parts);
-    parts.extend([parameter(&groups), files::NORM_HEADS_CACHED, files::NORM_HEADS_FORWARD]);
-    tiling.kernel(header.kernel(kernel_name(context), parts))
+    let mut files = row_files();
+    inference(context, norm, &mut header, &mut files);
+    rope(spec, rotary, &mut header, &mut files);
+    files.extend([parameter(&groups), files::NORM_HEADS_CACHED, files::NORM_HEADS_FORWARD]);
+    tiling.kernel(header.kernel(kernel_name(context), files))
 }
 
 /// Adds the files of a norm of inference that is not a prologue.
-fn inference(context: &Context<'_>, norm: NormRef, header: &mut Header, parts: &mut Parts) {
-    parts.push(files::SHARED_PASS);
+fn inference(context: &Context<'_>, norm: NormRef, header: &mut Header, files: &mut Files) {
+    files.push(files::SHARED_PASS);
     if norm.gamma.is_some() {
-        parts.push(files::SHARED_VECTORS);
+        files.push(files::SHARED_VECTORS);
     }
-    statistics(context.spec.norm_of(norm.role), header, parts);
-    packed(context, norm, header, parts);
+    statistics(context.spec.norm_of(norm.role), header, files);
+    packed(context, norm, header, files);
 }
 
 fn kernel_name(context: &Context<'_>) -> String {
@@ -151,44 +151,44 @@ impl TrainKernels<'_> {
     /// stream.
     pub(super) fn norm(&mut self, norm: NormRef, sum: Option<BranchSum>) -> u16 {
         let mut header = self.rows("a norm");
-        let mut parts = row_files();
-        statistics(self.spec.norm_of(norm.role), &mut header, &mut parts);
-        parts.push(files::NORM_STATISTICS_COMPUTED);
-        parts.extend([gamma(norm), beta(norm)]);
+        let mut files = row_files();
+        statistics(self.spec.norm_of(norm.role), &mut header, &mut files);
+        files.push(files::NORM_STATISTICS_COMPUTED);
+        files.extend([gamma(norm), beta(norm)]);
         let name = match sum {
             None => {
-                parts.push(files::NORM_NO_SUM);
+                files.push(files::NORM_NO_SUM);
                 "norm"
             }
             Some(sum) => {
                 header.number("BRANCH_SCALE", sum.scale, "factor of the branch");
-                parts.extend([files::SHARED_TRAIN_PASS, self.dropout_file(), files::NORM_SUM]);
+                files.extend([files::SHARED_TRAIN_PASS, self.dropout_file(), files::NORM_SUM]);
                 "branch_norm"
             }
         };
-        parts.push(files::NORM_FORWARD);
-        self.add(name, header, parts, self.row())
+        files.push(files::NORM_FORWARD);
+        self.add(name, header, files, self.row())
     }
 
     /// The norms of queries and keys in the forward pass.
     pub(super) fn norm_heads(&mut self, norm: NormRef, rotary: Option<u16>) -> u16 {
         let (groups, mut header, tiling) = self.heads_header("queries and keys, normalised");
-        let mut parts = row_files();
-        parts.push(files::SHARED_TRAIN_PASS);
-        statistics(self.spec.norm_of(norm.role), &mut header, &mut parts);
-        parts.extend([gamma(norm), beta(norm)]);
-        rope(self.spec, rotary, &mut header, &mut parts);
-        parts.extend([parameter(&groups), files::NORM_HEADS_FUSED, files::NORM_HEADS_FORWARD]);
-        self.add("norm_heads", header, parts, tiling)
+        let mut files = row_files();
+        files.push(files::SHARED_TRAIN_PASS);
+        statistics(self.spec.norm_of(norm.role), &mut header, &mut files);
+        files.extend([gamma(norm), beta(norm)]);
+        rope(self.spec, rotary, &mut header, &mut files);
+        files.extend([parameter(&groups), files::NORM_HEADS_FUSED, files::NORM_HEADS_FORWARD]);
+        self.add("norm_heads", header, files, tiling)
     }
 
     /// The gradient of queries and keys before their norm.
     pub(super) fn norm_heads_input(&mut self, norm: NormRef) -> u16 {
         let (groups, mut header, tiling) = self.heads_header("the gradient of queries and keys");
         centered(self.spec.norm_of(norm.role), &mut header);
-        let mut parts = row_files();
-        parts.extend([gamma(norm), parameter(&groups), files::NORM_HEADS_BACKWARD_INPUT]);
-        self.add("norm_heads_input", header, parts, tiling)
+        let mut files = row_files();
+        files.extend([gamma(norm), parameter(&groups), files::NORM_HEADS_BACKWARD_INPUT]);
+        self.add("norm_heads_input", header, files, tiling)
     }
 
     /// The gradients of the scale and shift of the norm of queries and keys.
@@ -202,13 +202,13 @@ impl TrainKernels<'_> {
         };
         header.size("Q_PARAMETERS", q, "parameters of queries");
         header.size("K_PARAMETERS", k, "parameters of keys");
-        let parts = vec![
+        let files = vec![
             files::SHARED_TRAIN_PASS,
             shift(norm),
             files::NORM_HEADS_BACKWARD_WEIGHT,
             files::SHARED_COLUMN_SUMS,
         ];
-        self.add("norm_heads_weight", header, parts, summed(groups.parameters))
+        self.add("norm_heads_weight", header, files, summed(groups.parameters))
     }
 
     /// The header of a kernel on queries, keys and values before their norm.
@@ -224,7 +224,7 @@ impl TrainKernels<'_> {
     /// A norm that the backward pass computes again, from its saved statistics.
     pub(super) fn norm_recompute(&mut self, norm: NormRef) -> u16 {
         let header = self.rows("a norm, recomputed");
-        let parts = vec![
+        let files = vec![
             files::SHARED_ENTRY_PLAIN,
             files::NORM_STATISTICS_SAVED,
             gamma(norm),
@@ -232,7 +232,7 @@ impl TrainKernels<'_> {
             files::NORM_NO_SUM,
             files::NORM_FORWARD,
         ];
-        self.add("norm_recompute", header, parts, self.row())
+        self.add("norm_recompute", header, files, self.row())
     }
 
     /// The gradient of a norm's input. With `residual`, a residual connection's gradient is added.
@@ -243,7 +243,7 @@ impl TrainKernels<'_> {
             true => ("norm_input_residual", files::NORM_BACKWARD_RESIDUAL),
             false => ("norm_input", files::NORM_BACKWARD_NO_RESIDUAL),
         };
-        let parts = vec![
+        let files = vec![
             files::SHARED_ENTRY_PLAIN,
             files::SHARED_SUM_SCRATCH,
             files::SHARED_SUM_MEMORY,
@@ -251,20 +251,20 @@ impl TrainKernels<'_> {
             gamma(norm),
             files::NORM_BACKWARD_INPUT,
         ];
-        self.add(name, header, parts, self.row())
+        self.add(name, header, files, self.row())
     }
 
     /// The gradients of a norm's scale and shift.
     pub(super) fn norm_weight(&mut self, norm: NormRef) -> u16 {
         let mut header = self.rows("the gradients of a norm's scale and shift");
         header.size("WIDTH", self.spec.embed, "columns");
-        let parts = vec![
+        let files = vec![
             files::SHARED_TRAIN_PASS,
             shift(norm),
             files::NORM_BACKWARD_WEIGHT,
             files::SHARED_COLUMN_SUMS,
         ];
-        self.add("norm_weight", header, parts, summed(self.spec.embed))
+        self.add("norm_weight", header, files, summed(self.spec.embed))
     }
 }
 

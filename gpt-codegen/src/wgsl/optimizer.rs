@@ -17,12 +17,12 @@ impl TrainKernels<'_> {
         let mut header = self.header("the norm of the gradients");
         let doc = "invocations of a workgroup";
         header.size("WORKGROUP_SIZE", SUM_WORKGROUP, doc);
-        let parts = vec![
+        let files = vec![
             files::SHARED_SUM_SCRATCH,
             files::SHARED_SUM_MEMORY,
             files::OPTIMIZER_GRADIENT_NORM,
         ];
         let fixed = tiling(NORM_GROUPS, Grid::Fixed);
-        self.add(GRADIENT_NORM, header, parts, fixed);
+        self.add(GRADIENT_NORM, header, files, fixed);
     }
 }

@@ -46,7 +46,7 @@ pub fn kernel(model: &str, spec: &Spec, op: SamplingOp) -> Kernel {
     // The weights of all tokens add up to less than 2^32.
     let bits = (u32::MAX / spec.vocab).ilog2().min(20);
     header.number("UNIT", f64::from(1u32 << bits), "units of the weight at the beginning of a bin");
-    let mut parts = vec![
+    let mut files = vec![
         files::SHARED_ENTRY_PLAIN,
         files::SAMPLING_OPTIONS,
         files::SAMPLING_ORDER,
@@ -54,27 +54,27 @@ pub fn kernel(model: &str, spec: &Spec, op: SamplingOp) -> Kernel {
     ];
     match op {
         SamplingOp::Greatest => {
-            parts.extend([files::SHARED_PASS, files::SAMPLING_NOISE, files::SAMPLING_GREATEST])
+            files.extend([files::SHARED_PASS, files::SAMPLING_NOISE, files::SAMPLING_GREATEST])
         }
-        SamplingOp::Take => parts.extend([
+        SamplingOp::Take => files.extend([
             files::SAMPLING_ADVANCE,
             files::SAMPLING_TILE_MAXIMA,
             files::SAMPLING_TAKE,
         ]),
-        SamplingOp::Count => parts.extend([
+        SamplingOp::Count => files.extend([
             files::SHARED_PASS,
             files::SAMPLING_TILE_MAXIMA,
             files::SAMPLING_BINS,
             files::SAMPLING_COUNT,
         ]),
-        SamplingOp::Collect => parts.extend([
+        SamplingOp::Collect => files.extend([
             files::SHARED_PASS,
             files::SAMPLING_TILE_MAXIMA,
             files::SAMPLING_BINS,
             files::SAMPLING_CUTS,
             files::SAMPLING_COLLECT,
         ]),
-        SamplingOp::Draw => parts.extend([
+        SamplingOp::Draw => files.extend([
             files::SAMPLING_ADVANCE,
             files::SAMPLING_NOISE,
             files::SAMPLING_BINS,
@@ -89,6 +89,6 @@ pub fn kernel(model: &str, spec: &Spec, op: SamplingOp) -> Kernel {
             SamplingOp::Take | SamplingOp::Draw => 1,
             SamplingOp::Greatest | SamplingOp::Count | SamplingOp::Collect => sizes.tiles,
         },
-        ..header.kernel(op.name(), parts)
+        ..header.kernel(op.name(), files)
     }
 }

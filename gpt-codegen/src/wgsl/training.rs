@@ -8,7 +8,7 @@ use gpt_plan::{Buffer, BufferId, Grid, Kernel, Op, Spec, Statistics, Str, Tensor
 use gpt_shaders::files;
 
 use super::embed::Tables;
-use super::header::{Header, Parts};
+use super::header::{Files, Header};
 use super::norm;
 
 /// Most invocations that share a row.
@@ -114,11 +114,11 @@ impl<'a> TrainKernels<'a> {
         &mut self,
         name: impl std::fmt::Display,
         header: Header,
-        parts: Parts,
+        files: Files,
         tiling: Tiling,
     ) -> u16 {
         let name = name.to_string();
-        let mut kernel = tiling.kernel(header.kernel(name.clone(), parts));
+        let mut kernel = tiling.kernel(header.kernel(name.clone(), files));
         // Layers of another kind may have another kernel of that name.
         for other in 2.. {
             match self.kernels.iter().position(|k| k.name == kernel.name) {
@@ -171,15 +171,15 @@ impl<'a> TrainKernels<'a> {
     /// The gradient of the input of an activation whose output a norm reads.
     fn multiply(&mut self) -> u16 {
         let header = self.rows("the product of a gradient and slopes");
-        let parts = vec![files::SHARED_ENTRY_ELEMENTS, files::SHARED_MULTIPLY];
-        self.add("multiply", header, parts, self.row())
+        let files = vec![files::SHARED_ENTRY_ELEMENTS, files::SHARED_MULTIPLY];
+        self.add("multiply", header, files, self.row())
     }
 
     /// The gradient of a stream that is read without a norm.
     fn residual_add(&mut self) -> u16 {
         let header = self.rows("the sum of two gradients");
-        let parts = vec![files::SHARED_ENTRY_ELEMENTS, files::SHARED_ADD];
-        self.add("add", header, parts, self.row())
+        let files = vec![files::SHARED_ENTRY_ELEMENTS, files::SHARED_ADD];
+        self.add("add", header, files, self.row())
     }
 }
 

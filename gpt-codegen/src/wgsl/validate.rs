@@ -73,8 +73,8 @@ type Replaced = [Vec<&'static str>; 2];
 
 fn replaced(plain: &Kernel, variant: &Kernel) -> Replaced {
     let only = |a: &Kernel, b: &Kernel| {
-        let parts = a.parts.iter().filter(|part| !b.parts.contains(part));
-        parts.copied().collect::<Vec<_>>()
+        let files = a.files.iter().filter(|file| !b.files.contains(file));
+        files.copied().collect::<Vec<_>>()
     };
     [only(plain, variant), only(variant, plain)]
 }
@@ -129,7 +129,7 @@ pub fn variants(kernel: &Kernel) -> Vec<Kernel> {
         }
     }
     // Queries, keys and values are one matrix, which a file may store in several formats.
-    if kernel.parts.contains(&files::MATMUL_EPILOGUE_QKV) {
+    if kernel.files.contains(&files::MATMUL_EPILOGUE_QKV) {
         variants.push(some_strips(kernel));
     }
     variants
@@ -150,7 +150,7 @@ fn validate_text(kernel: &Kernel, text: &str) -> Result<(), String> {
     };
     let module = naga::front::wgsl::parse_str(text)
         .map_err(|error| fail(error.location(text), error.message().to_owned()))?;
-    validator(capabilities(&kernel.parts)).validate(&module).map_err(|error| {
+    validator(capabilities(&kernel.files)).validate(&module).map_err(|error| {
         let mut reason = error.as_inner().to_string();
         let mut source = std::error::Error::source(error.as_inner());
         while let Some(cause) = source {
@@ -214,8 +214,8 @@ fn within_limits(module: &naga::Module) -> Result<(), String> {
 
 /// The capabilities that these files need beyond plain arithmetic. Unpacking f16 to f32 is in
 /// WebGPU's core, but naga has a capability for it, because some old drivers lack it.
-fn capabilities(parts: &[&'static str]) -> Capabilities {
-    let has = |files: &[&'static str]| parts.iter().any(|part| files.contains(part));
+fn capabilities(files: &[&'static str]) -> Capabilities {
+    let has = |any: &[&'static str]| any.iter().any(|file| files.contains(file));
     let half_types = [files::MATMUL_GEMM_OPERANDS_F16, files::MATMUL_TILE_PREFILL_F16];
     let cooperative =
         [files::MATMUL_TILE_PREFILL_COOPERATIVE, files::MATMUL_TILE_PREFILL_COOPERATIVE_SUMS];
@@ -232,12 +232,12 @@ fn capabilities(parts: &[&'static str]) -> Capabilities {
         (Capabilities::SUBGROUP, &subgroups),
     ]
     .into_iter()
-    .filter(|(_, files)| has(files))
+    .filter(|(_, any)| has(any))
     .map(|(needs, _)| needs)
     .collect();
-    let unpacks = parts
+    let unpacks = files
         .iter()
-        .filter_map(|part| source(part))
+        .filter_map(|file| source(file))
         .any(|file| file.text.contains("unpack2x16float"));
     match unpacks {
         true => needed | Capabilities::SHADER_FLOAT16_IN_FLOAT32,
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn an_error_names_the_kernel_and_the_line_of_the_file() {
-        let kernel = |header: &'static str, parts| Kernel::new("qkv_decode_f32", header, parts);
+        let kernel = |header: &'static str, files| Kernel::new("qkv_decode_f32", header, files);
         // The header declares the file's `vectors` a second time.
         let file = gpt_shaders::source(files::SHARED_VECTORS).unwrap();
         let lines = file.text.lines();
@@ -359,11 +359,11 @@ mod tests {
             assert_eq!(validate_every_variant(&plan, &mut known), Vec::<String>::new());
             let plain = plan.kernels.iter().chain(plan.training.kernels.iter());
             for kernel in plain.clone().cloned().chain(plain.flat_map(variants)) {
-                missing.retain(|file| !kernel.parts.contains(file));
+                missing.retain(|file| !kernel.files.contains(file));
             }
         }
         assert_eq!(missing, Vec::<&str>::new());
-        for parts in [
+        for files in [
             vec![files::ROOFLINE_MULTIPLY],
             vec![files::ROOFLINE_EMPTY],
             vec![files::ROOFLINE_CHAIN],
@@ -371,7 +371,7 @@ mod tests {
             vec![files::ROOFLINE_TEXTURE, files::ROOFLINE_READ],
         ] {
             let kernel =
-                Kernel { bindings: bindings::bindings(&parts), parts: parts.into(), ..alone("") };
+                Kernel { bindings: bindings::bindings(&files), files: files.into(), ..alone("") };
             assert_eq!(validate(&kernel), Ok(()));
         }
     }
@@ -425,7 +425,7 @@ mod tests {
             let training = plan.training.kernels.iter().enumerate();
             let training = training.filter(|(i, _)| !twins.contains(i)).map(|(_, k)| k);
             for kernel in plan.kernels.iter().chain(training) {
-                let needs = capabilities(&kernel.parts);
+                let needs = capabilities(&kernel.files);
                 let core = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
                 assert!(core.contains(needs), "{} needs {needs:?}", kernel.name);
             }
@@ -433,7 +433,7 @@ mod tests {
             for feature in Feature::ALL {
                 let variants = |k: &Kernel| variant(k, Features::NONE.with(feature));
                 for kernel in plan.kernels.iter().filter_map(variants) {
-                    let needs = capabilities(&kernel.parts);
+                    let needs = capabilities(&kernel.files);
                     let core = Capabilities::SHADER_FLOAT16_IN_FLOAT32.contains(needs);
                     assert_eq!(core, feature.is_core(), "{} needs {needs:?}", kernel.name);
                 }

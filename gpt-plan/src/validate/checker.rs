@@ -11,8 +11,8 @@ use crate::{
 pub enum Direction {
     /// Layers ascending.
     Forward,
-    /// Chunks of rows, no layers.
-    Chunks,
+    /// Ranges of rows whose logits are computed at a time; no layers.
+    LogitRanges,
     /// Layers descending.
     Backward,
 }
@@ -88,7 +88,7 @@ impl<'a> Checker<'a> {
         let layers = self.plan.spec.layers;
         let (mut next, end) = match direction {
             Direction::Forward => (0, layers),
-            Direction::Chunks => (0, 0),
+            Direction::LogitRanges => (0, 0),
             Direction::Backward => (layers, 0),
         };
         let mut i = 0;
@@ -98,7 +98,7 @@ impl<'a> Checker<'a> {
             self.scope = Scope::Model;
             match (section.repeat, direction) {
                 (Repeat::Once, Direction::Forward | Direction::Backward)
-                | (Repeat::Chunks, Direction::Chunks) => {}
+                | (Repeat::LogitRanges, Direction::LogitRanges) => {}
                 (Repeat::Layers { from, to }, Direction::Forward) => {
                     attempt!(self.expect("a section", "the first layer", from, next));
                     if from > to {

@@ -91,7 +91,7 @@ pub const fn check(plan: &Plan) -> Result<(), Fault<'_>> {
     pass.trains = true;
     pass = attempt!(pass.sections(&training.forward, Direction::Forward));
     pass.pass = "training (loss)";
-    pass = attempt!(pass.sections(&training.loss, Direction::Chunks));
+    pass = attempt!(pass.sections(&training.loss, Direction::LogitRanges));
     attempt!(pass.has_written(BufferId::Losses));
     pass.pass = "training (backward)";
     pass = attempt!(pass.sections(&training.backward, Direction::Backward));

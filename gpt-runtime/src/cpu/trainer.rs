@@ -85,7 +85,7 @@ impl CpuTrainer {
             tokens: batch.tokens as usize,
             options,
             layer: 0,
-            chunk: 0..0,
+            logit_rows: 0..0,
             profile: None,
         }
     }

@@ -80,7 +80,7 @@ impl SessionOptions {
             RowCount::Capacity => self.capacity,
             RowCount::Splits => self.capacity.div_ceil(SPLIT_KEYS),
             RowCount::One => 1,
-            RowCount::Batch | RowCount::LogitsChunk => unreachable!("rows of a training batch"),
+            RowCount::Batch | RowCount::LogitRange => unreachable!("rows of a training batch"),
         }
     }
 }

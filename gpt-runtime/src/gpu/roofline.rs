@@ -48,8 +48,8 @@ impl GpuDevice {
             buffer = self.buffer("a measurement", MAX_BINDING, BufferUsages::STORAGE)?;
             (ROOFLINE_BUFFER, (Access::Read, buffer.as_entire_binding()))
         };
-        let seconds = |parts: &[&'static str], (access, source): Input<'_>, groups: u32| {
-            let kernel = kernel(parts, access, groups);
+        let seconds = |files: &[&'static str], (access, source): Input<'_>, groups: u32| {
+            let kernel = kernel(files, access, groups);
             let layout = layout::group(self, kernel.bindings.iter(), 16);
             let entries = [(0, source), (1, result.as_entire_binding())]
                 .map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource });
@@ -87,8 +87,8 @@ impl GpuDevice {
     }
 }
 
-/// The kernel whose whole shader is the files `parts`.
-fn kernel(parts: &[&'static str], access: Access, groups: u32) -> Kernel {
+/// The kernel whose whole shader is `files`.
+fn kernel(files: &[&'static str], access: Access, groups: u32) -> Kernel {
     Kernel {
         workgroup: LANES as u32,
         groups,
@@ -97,6 +97,6 @@ fn kernel(parts: &[&'static str], access: Access, groups: u32) -> Kernel {
             Binding::new(0, 1, Operand::Out, Access::ReadWrite),
         ]
         .into(),
-        ..Kernel::new(parts[0], "", parts.to_vec())
+        ..Kernel::new(files[0], "", files.to_vec())
     }
 }

@@ -9,6 +9,6 @@ fn work(group: vec3<u32>, invocation: u32) {
     let own = row_statistics(group.y, invocation);
     for (var i = invocation; i < EMBED; i += WORKGROUP_SIZE) {
         let normal = fma((x[at + i] - own.x) * own.y, gamma(i), beta(i));
-        out[at + i] = added(group.y, i, normal);
+        out[at + i] = with_residual(group.y, i, normal);
     }
 }

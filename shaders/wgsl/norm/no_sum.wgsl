@@ -1,5 +1,5 @@
-// The output of the norm is stored.
+// The output of the norm is stored without a residual.
 
-fn added(row: u32, column: u32, normal: f32) -> f32 {
+fn with_residual(row: u32, column: u32, normal: f32) -> f32 {
     return normal;
 }

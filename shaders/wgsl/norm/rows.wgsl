@@ -15,6 +15,6 @@ fn work(group: vec3<u32>, invocation: u32) {
     let own = statistics(group.y, EMBED, invocation);
     for (var i = invocation; i < EMBED; i += WORKGROUP_SIZE) {
         let normal = normalized(stream(group.y, i), own, vec2<f32>(gamma(i), beta(i)));
-        out[group.y * EMBED + i] = added(group.y, i, normal);
+        out[group.y * EMBED + i] = with_residual(group.y, i, normal);
     }
 }

@@ -3,9 +3,9 @@
 struct TrainPassUniform {
     // Tokens of a sequence: row r is at position r % tokens.
     tokens: u32,
-    // Rows of the step: all rows of the pass, or a chunk of them.
+    // Rows of the step: all rows of the pass, or a range of them.
     rows: u32,
-    // The row of the pass at which the chunk begins.
+    // The row of the pass at which the range begins.
     first: u32,
     // Whether gradients are replaced, not accumulated.
     replace: u32,
@@ -26,7 +26,7 @@ struct StepUniform {
     rows: u32,
     // In a gated MLP, the row of the second binding where the half after the gate begins. In a sum
     // over the rows of a matrix, the row of the binding where this part begins.
-    second: u32,
+    binding_row: u32,
     // The dropout site: four times the layer, plus the place in the layer.
     site: u32,
     // Whether to add to the output of an earlier part.

@@ -31,9 +31,9 @@ pub fn covering(cover: Cover, kernels: fn(&Plan) -> &[Kernel]) -> Vec<(String, S
         let plan = gpt_codegen::plan::plan(name, spec);
         let kernels = kernels(&plan).iter().filter(|kernel| is_f32(kernel));
         match cover {
-            Cover::Pairs => kernels.flat_map(|kernel| pairs(&kernel.parts)).collect(),
+            Cover::Pairs => kernels.flat_map(|kernel| pairs(&kernel.files)).collect(),
             Cover::Files => {
-                kernels.flat_map(|kernel| kernel.parts.iter().map(ToString::to_string)).collect()
+                kernels.flat_map(|kernel| kernel.files.iter().map(ToString::to_string)).collect()
             }
         }
     };

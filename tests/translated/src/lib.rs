@@ -66,7 +66,7 @@ pub fn kernels(specs: impl IntoIterator<Item = (String, Spec)>) -> Vec<Kernel> {
 pub fn with_every_file(kernels: Vec<Kernel>) -> Vec<Kernel> {
     let mut known: HashSet<&'static str> = HashSet::new();
     let mut is_new = |kernel: &Kernel| {
-        let new = kernel.parts.iter().filter(|file| known.insert(file));
+        let new = kernel.files.iter().filter(|file| known.insert(file));
         new.count() > 0
     };
     kernels.into_iter().filter(|kernel| is_new(kernel)).collect()

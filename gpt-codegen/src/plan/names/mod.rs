@@ -9,7 +9,7 @@ mod tables;
 
 use gpt_plan::{Block, FileTensor, Layout, NormKind, QkGroups, RotaryPairs, Spec, TensorNames};
 
-pub use tables::Heads;
+pub use tables::QkvNames;
 use tables::Table;
 
 /// A tensor of a weight file: its number of rows, its names in Hugging Face's files and in GGUF
@@ -208,7 +208,7 @@ impl<'a> Scheme<'a> {
         };
         let (of_hf, of_gguf) = (self.dims_of_hf(), self.dims_of_gguf());
         match self.table.qkv {
-            Heads::Fused { name, by_group } => {
+            QkvNames::Fused { name, by_group } => {
                 let names = self.matrix(spec.qkv_width(), name, "blk.{layer}.attn_qkv");
                 let hf_layout = match names.hf_layout {
                     Layout::RowMajor if by_group || of_hf > 0 => fused(of_hf, by_group),
@@ -220,7 +220,7 @@ impl<'a> Scheme<'a> {
                 };
                 vec![Names { hf_layout, gguf_layout, ..names }]
             }
-            Heads::Split([q, k, v]) => {
+            QkvNames::Split([q, k, v]) => {
                 let rotated = |rows, hf, gguf| Names {
                     hf_layout: self.rotated(of_hf),
                     gguf_layout: self.rotated(of_gguf),

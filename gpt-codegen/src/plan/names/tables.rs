@@ -19,7 +19,7 @@ pub struct Table {
     pub layer: &'static str,
     pub first_norm: &'static str,
     pub second_norm: &'static str,
-    pub qkv: Heads,
+    pub qkv: QkvNames,
     pub qk_norm: [&'static str; 2],
     pub attn_out: &'static str,
     pub gate: &'static str,
@@ -32,7 +32,7 @@ pub struct Table {
 }
 
 /// The projections to queries, keys and values.
-pub enum Heads {
+pub enum QkvNames {
     /// One tensor.
     Fused {
         name: &'static str,
@@ -58,7 +58,7 @@ pub const LLAMA: Table = Table {
     layer: "model.layers.{layer}.",
     first_norm: "input_layernorm",
     second_norm: "post_attention_layernorm",
-    qkv: Heads::Split(["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]),
+    qkv: QkvNames::Split(["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]),
     qk_norm: ["self_attn.q_norm", "self_attn.k_norm"],
     attn_out: "self_attn.o_proj",
     gate: "mlp.gate_proj",
@@ -80,7 +80,7 @@ pub const PHI: Table = Table {
 };
 
 pub const PHI3: Table = Table {
-    qkv: Heads::Fused { name: "self_attn.qkv_proj", by_group: false },
+    qkv: QkvNames::Fused { name: "self_attn.qkv_proj", by_group: false },
     gate_and_up: Some("mlp.gate_up_proj"),
     ..LLAMA
 };
@@ -92,7 +92,7 @@ pub const GPT2: Table = Table {
     layer: "h.{layer}.",
     first_norm: "ln_1",
     second_norm: "ln_2",
-    qkv: Heads::Fused { name: "attn.c_attn", by_group: false },
+    qkv: QkvNames::Fused { name: "attn.c_attn", by_group: false },
     attn_out: "attn.c_proj",
     up: "mlp.c_fc",
     down: "mlp.c_proj",
@@ -108,17 +108,21 @@ pub const GPT_BIGCODE: Table = Table { is_conv1d: false, ..GPT2 };
 
 /// The same class with as many heads of keys and values as of queries.
 pub const GPT_BIGCODE_BY_HEAD: Table =
-    Table { qkv: Heads::Fused { name: "attn.c_attn", by_group: true }, ..GPT_BIGCODE };
+    Table { qkv: QkvNames::Fused { name: "attn.c_attn", by_group: true }, ..GPT_BIGCODE };
 
 pub const GPT_NEO: Table = Table {
-    qkv: Heads::Split(["attn.attention.q_proj", "attn.attention.k_proj", "attn.attention.v_proj"]),
+    qkv: QkvNames::Split([
+        "attn.attention.q_proj",
+        "attn.attention.k_proj",
+        "attn.attention.v_proj",
+    ]),
     attn_out: "attn.attention.out_proj",
     is_conv1d: false,
     ..GPT2
 };
 
 pub const GPT_J: Table = Table {
-    qkv: Heads::Split(["attn.q_proj", "attn.k_proj", "attn.v_proj"]),
+    qkv: QkvNames::Split(["attn.q_proj", "attn.k_proj", "attn.v_proj"]),
     attn_out: "attn.out_proj",
     up: "mlp.fc_in",
     down: "mlp.fc_out",
@@ -131,7 +135,7 @@ pub const GPT_NEOX: Table = Table {
     final_norm: "gpt_neox.final_layer_norm",
     head: "embed_out",
     layer: "gpt_neox.layers.{layer}.",
-    qkv: Heads::Fused { name: "attention.query_key_value", by_group: true },
+    qkv: QkvNames::Fused { name: "attention.query_key_value", by_group: true },
     attn_out: "attention.dense",
     up: "mlp.dense_h_to_4h",
     down: "mlp.dense_4h_to_h",
@@ -144,7 +148,7 @@ pub const BLOOM: Table = Table {
     final_norm: "ln_f",
     head: "lm_head",
     layer: "h.{layer}.",
-    qkv: Heads::Fused { name: "self_attention.query_key_value", by_group: true },
+    qkv: QkvNames::Fused { name: "self_attention.query_key_value", by_group: true },
     attn_out: "self_attention.dense",
     ..GPT_NEOX
 };
@@ -163,7 +167,7 @@ pub const MPT: Table = Table {
     layer: "blocks.{layer}.",
     first_norm: "norm_1",
     second_norm: "norm_2",
-    qkv: Heads::Fused { name: "attn.Wqkv", by_group: false },
+    qkv: QkvNames::Fused { name: "attn.Wqkv", by_group: false },
     attn_out: "attn.out_proj",
     up: "ffn.up_proj",
     down: "ffn.down_proj",
@@ -196,7 +200,7 @@ pub const BERT: Table = Table {
     layer: "bert.encoder.layer.{layer}.",
     first_norm: "attention.output.LayerNorm",
     second_norm: "output.LayerNorm",
-    qkv: Heads::Split(["attention.self.query", "attention.self.key", "attention.self.value"]),
+    qkv: QkvNames::Split(["attention.self.query", "attention.self.key", "attention.self.value"]),
     attn_out: "attention.output.dense",
     up: "intermediate.dense",
     down: "output.dense",
@@ -228,7 +232,7 @@ pub const DISTILBERT: Table = Table {
     layer: "distilbert.transformer.layer.{layer}.",
     first_norm: "sa_layer_norm",
     second_norm: "output_layer_norm",
-    qkv: Heads::Split(["attention.q_lin", "attention.k_lin", "attention.v_lin"]),
+    qkv: QkvNames::Split(["attention.q_lin", "attention.k_lin", "attention.v_lin"]),
     attn_out: "attention.out_lin",
     up: "ffn.lin1",
     down: "ffn.lin2",
@@ -242,7 +246,7 @@ pub const MODERNBERT: Table = Table {
     head: "decoder",
     first_norm: "attn_norm",
     second_norm: "mlp_norm",
-    qkv: Heads::Fused { name: "attn.Wqkv", by_group: false },
+    qkv: QkvNames::Fused { name: "attn.Wqkv", by_group: false },
     attn_out: "attn.Wo",
     gate_and_up: Some("mlp.Wi"),
     down: "mlp.Wo",

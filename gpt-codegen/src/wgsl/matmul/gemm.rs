@@ -10,7 +10,7 @@ use gpt_plan::{
 use gpt_shaders::files;
 
 use super::rope;
-use crate::wgsl::header::{Header, Parts};
+use crate::wgsl::header::{Files, Header};
 use crate::wgsl::training::{Tiling, TrainKernels, summed};
 use crate::wgsl::{activation, loss};
 
@@ -38,25 +38,25 @@ impl TrainKernels<'_> {
         header.size("X_STRIDE", input.stride, "stride of a row of x");
         header.size("WIDTH", out.width, "width of the output");
         output_stride(&mut header, out.stride);
-        let mut parts = product_files();
-        parts.extend([files::MATMUL_GEMM_STAGE, files::MATMUL_GEMM_FORWARD, weight_file(matrix)]);
+        let mut files = product_files();
+        files.extend([files::MATMUL_GEMM_STAGE, files::MATMUL_GEMM_FORWARD, weight_file(matrix)]);
         if gated {
             let second = if has_quads(matrix) {
                 files::MATMUL_GEMM_SECOND_WEIGHT_QUADS
             } else {
                 files::MATMUL_GEMM_SECOND_WEIGHT_SINGLE
             };
-            parts.extend([second, files::MATMUL_GEMM_GATED_FEATURES]);
+            files.extend([second, files::MATMUL_GEMM_GATED_FEATURES]);
         } else {
-            parts.extend([files::MATMUL_GEMM_FEATURES, files::MATMUL_GEMM_QUAD]);
+            files.extend([files::MATMUL_GEMM_FEATURES, files::MATMUL_GEMM_QUAD]);
         }
         let bias = match bias {
             Some(_) => files::MATMUL_BIAS_TENSOR,
             None => files::MATMUL_BIAS_NONE,
         };
-        parts.extend([bias, files::MATMUL_BIAS_QUAD]);
-        parts.push(files::MATMUL_EPILOGUE_PADDING);
-        self.epilogue(epilogue, &mut header, &mut parts);
+        files.extend([bias, files::MATMUL_BIAS_QUAD]);
+        files.push(files::MATMUL_EPILOGUE_PADDING);
+        self.epilogue(epilogue, &mut header, &mut files);
         let features = if gated {
             (matrix.rows / 2).div_ceil(TRAIN_COLUMNS / 2)
         } else {
@@ -64,7 +64,7 @@ impl TrainKernels<'_> {
         };
         let name = format!("{name}_{}_{}", matrix.rows, matrix.columns);
         let each = if gated { TRAIN_COLUMNS / 2 } else { TRAIN_COLUMNS };
-        self.product(name, header, parts, features, Grid::Features(each))
+        self.product(name, header, files, features, Grid::Features(each))
     }
 
     /// The kernel of a product, and its twin in f16.
@@ -72,42 +72,42 @@ impl TrainKernels<'_> {
         &mut self,
         name: String,
         header: Header,
-        parts: Parts,
+        files: Files,
         groups: u32,
         grid: Grid,
     ) -> u16 {
         let tiling = || Tiling { grid, workgroup: WORKGROUP, rows: TRAIN_ROWS, groups };
-        let with = |operands| parts.iter().copied().chain([operands]).collect();
+        let with = |operands| files.iter().copied().chain([operands]).collect();
         let mut f16_header = header.clone();
         f16_header.enable("f16", "operands are rounded to f16");
-        let f32_parts = with(files::MATMUL_GEMM_OPERANDS_F32);
-        let f16_parts = with(files::MATMUL_GEMM_OPERANDS_F16);
-        let kernel = self.add(&name, header, f32_parts, tiling());
+        let f32_files = with(files::MATMUL_GEMM_OPERANDS_F32);
+        let f16_files = with(files::MATMUL_GEMM_OPERANDS_F16);
+        let kernel = self.add(&name, header, f32_files, tiling());
         let name = self.name(kernel);
-        let twin = self.add(format!("{name}_f16"), f16_header, f16_parts, tiling());
+        let twin = self.add(format!("{name}_f16"), f16_header, f16_files, tiling());
         self.in_f16[usize::from(kernel)] = twin;
         kernel
     }
 
-    fn epilogue(&self, epilogue: &Epilogue, header: &mut Header, parts: &mut Parts) {
+    fn epilogue(&self, epilogue: &Epilogue, header: &mut Header, files: &mut Files) {
         let spec = self.spec;
         let file = match *epilogue {
             Epilogue::Heads { rotary, .. } => {
                 header.size("HEAD_DIM", spec.head_dim, "width of a head");
                 let rotated = spec.q_width() + spec.kv_width();
                 header.size("ROTATED_WIDTH", rotated, "width of queries and keys");
-                rope(spec, rotary, header, parts);
+                rope(spec, rotary, header, files);
                 files::MATMUL_EPILOGUE_TRAIN_QKV
             }
             Epilogue::Residual { scale, .. } => {
                 header.number("BRANCH_SCALE", scale, "factor of the branch");
-                parts.push(self.dropout_file());
+                files.push(self.dropout_file());
                 files::MATMUL_EPILOGUE_TRAIN_RESIDUAL
             }
             Epilogue::Activation { gated, out, slopes } => {
                 let slopes = slopes.expect("training stores slopes").buffer;
                 self.slope_sizes(gated, [slopes, out.buffer], header);
-                activation::add(&spec.mlp.activation, true, header, parts);
+                activation::add(&spec.mlp.activation, true, header, files);
                 if gated {
                     files::MATMUL_EPILOGUE_TRAIN_GATED
                 } else {
@@ -115,13 +115,13 @@ impl TrainKernels<'_> {
                 }
             }
             Epilogue::Store { ref map, .. } => {
-                loss::logit_map(map.as_ref(), header, parts);
+                loss::logit_map(map.as_ref(), header, files);
                 let doc = "parts of the matrix compute different columns";
                 header.flag("PARTS_ARE_COLUMNS", true, doc);
                 files::MATMUL_EPILOGUE_STORE
             }
         };
-        parts.push(file);
+        files.push(file);
     }
 
     /// Adds the stride of the buffer of slopes. For a `gated` activation, also adds the offset of
@@ -157,8 +157,8 @@ impl TrainKernels<'_> {
         header.size("COLUMNS", matrix.columns, "columns of the matrix");
         header.size("DY_STRIDE", dy.stride, "stride of a row of dy");
         header.size("WIDTH", matrix.columns, "width of the output");
-        let mut parts = product_files();
-        parts.extend([
+        let mut files = product_files();
+        files.extend([
             files::MATMUL_GEMM_STAGE,
             files::MATMUL_GEMM_BACKWARD_INPUT,
             weight_file(matrix),
@@ -170,16 +170,16 @@ impl TrainKernels<'_> {
                 output_stride(&mut header, self.buffer(out).stride);
                 let doc = "parts of the matrix add up";
                 header.flag("PARTS_ARE_COLUMNS", false, doc);
-                loss::logit_map(None, &mut header, &mut parts);
-                parts.extend([files::MATMUL_BIAS_NONE, files::MATMUL_BIAS_QUAD]);
-                parts.push(files::MATMUL_EPILOGUE_STORE);
+                loss::logit_map(None, &mut header, &mut files);
+                files.extend([files::MATMUL_BIAS_NONE, files::MATMUL_BIAS_QUAD]);
+                files.push(files::MATMUL_EPILOGUE_STORE);
                 "input"
             }
             true => {
                 let gated = self.spec.mlp.gated;
                 self.slope_sizes(gated, [BufferId::Slopes, BufferId::H], &mut header);
-                parts.push(files::MATMUL_EPILOGUE_SLOPES);
-                parts.push(if gated {
+                files.push(files::MATMUL_EPILOGUE_SLOPES);
+                files.push(if gated {
                     files::MATMUL_EPILOGUE_BACKWARD_GATED
                 } else {
                     files::MATMUL_EPILOGUE_BACKWARD_ACTIVATION
@@ -189,7 +189,7 @@ impl TrainKernels<'_> {
         };
         let name = format!("{name}_{}_{}", dy.width, matrix.columns);
         let columns = matrix.columns.div_ceil(TRAIN_COLUMNS);
-        self.product(name, header, parts, columns, Grid::Rows)
+        self.product(name, header, files, columns, Grid::Rows)
     }
 
     /// `dW += dyᵀ x`.
@@ -206,8 +206,8 @@ impl TrainKernels<'_> {
         header.size("COLUMNS", matrix.columns, "columns of the matrix");
         header.size("DY_QUADS", dy.stride / 4, "stride of a row of dy, in quads");
         header.size("X_QUADS", x.stride / 4, "stride of a row of x, in quads");
-        let mut parts = product_files();
-        parts.extend([
+        let mut files = product_files();
+        files.extend([
             files::MATMUL_GEMM_BACKWARD_WEIGHT,
             if has_quads(matrix) {
                 files::MATMUL_GEMM_WEIGHT_GRADIENT_QUADS
@@ -218,7 +218,7 @@ impl TrainKernels<'_> {
         ]);
         let name = format!("weight_{}_{}", dy.width, matrix.columns);
         let columns = matrix.columns.div_ceil(TRAIN_COLUMNS);
-        self.product(name, header, parts, columns, Grid::WeightRows)
+        self.product(name, header, files, columns, Grid::WeightRows)
     }
 
     /// The gradient of a bias of `width` elements.
@@ -232,15 +232,15 @@ impl TrainKernels<'_> {
         header.size("DY_STRIDE", dy.stride, "stride of a row of dy");
         header.size("HALF", half, "columns of a half");
         header.size("SECOND_HALF", second, "offset of the second half in dy");
-        let parts =
+        let files =
             vec![files::SHARED_TRAIN_PASS, files::MATMUL_BIAS_BACKWARD, files::SHARED_COLUMN_SUMS];
         let name = format!("bias_{width}_{}", dy.stride);
-        self.add(name, header, parts, summed(width))
+        self.add(name, header, files, summed(width))
     }
 }
 
 /// The files of every product.
-fn product_files() -> Parts {
+fn product_files() -> Files {
     vec![
         files::SHARED_TRAIN_PASS,
         files::MATMUL_SUMS,

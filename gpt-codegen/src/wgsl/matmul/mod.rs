@@ -8,16 +8,16 @@ mod weights;
 use gpt_plan::Spec;
 use gpt_shaders::files;
 
-use super::header::{Header, Parts};
+use super::header::{Files, Header};
 
 pub use projection::projection;
 pub use weights::weights;
 
 /// Adds the rotation of queries and keys by the angles of table `rotary`. The buffer of angles has,
 /// for each position, the angles of all tables.
-pub fn rope(spec: &Spec, rotary: Option<u16>, header: &mut Header, parts: &mut Parts) {
+pub fn rope(spec: &Spec, rotary: Option<u16>, header: &mut Header, files: &mut Files) {
     let Some(table) = rotary else {
-        parts.push(files::ROPE_NONE);
+        files.push(files::ROPE_NONE);
         return;
     };
     let pairs = spec.head_dim / 2;
@@ -25,5 +25,5 @@ pub fn rope(spec: &Spec, rotary: Option<u16>, header: &mut Header, parts: &mut P
     header.size("ANGLES_STRIDE", tables * pairs, "angles of a position");
     let doc = "offset of the table among the angles of a position";
     header.size("ANGLES_OFFSET", u32::from(table) * pairs, doc);
-    parts.push(files::ROPE_PAIRS);
+    files.push(files::ROPE_PAIRS);
 }

@@ -6,7 +6,7 @@ use gpt_plan::{
 use gpt_shaders::{files, tile_n_file};
 
 use super::{rope, weights};
-use crate::wgsl::header::{Header, Parts};
+use crate::wgsl::header::{Files, Header};
 use crate::wgsl::{Context, activation, loss, norm};
 
 /// Invocations of a decoding workgroup.
@@ -20,7 +20,7 @@ const PREFILL_STRIP_INVOCATIONS: u32 = 8;
 const PREFILL_ROWS: u32 = 16;
 
 /// Columns of the inputs that a prefill tile stages at a time.
-const PREFILL_CHUNK: u32 = 128;
+const PREFILL_COLUMNS: u32 = 128;
 
 /// Workgroup memory for the inputs and sums of a decoding tile, in f32s: the 16,384 bytes that
 /// every adapter has, less 512 bytes for the norm. Validation checks the total.
@@ -63,19 +63,19 @@ pub fn projection(context: &Context<'_>, op: &Op, projection: &Projection) -> Op
     tile.write(&mut header, &layout, strips, halves);
     let tile_n = tile_n_file(tile.strips).expect("tiles are powers of two");
     let strips_file = files::MATMUL_STRIPS_ALL;
-    let mut parts = vec![files::SHARED_ENTRY_PLAIN, files::SHARED_PASS, tile_n, strips_file];
+    let mut files = vec![files::SHARED_ENTRY_PLAIN, files::SHARED_PASS, tile_n, strips_file];
     let has_vectors = norm.is_some_and(|norm| norm.gamma.is_some());
     if has_vectors || bias.is_some() {
-        parts.push(files::SHARED_VECTORS);
+        files.push(files::SHARED_VECTORS);
     }
-    weights(context.format, &layout, &mut header, &mut parts);
-    parts.push(match projection.input.buffer {
+    weights(context.format, &layout, &mut header, &mut files);
+    files.push(match projection.input.buffer {
         BufferId::X => files::MATMUL_PROLOGUE_STREAM,
         BufferId::HeadHidden => files::MATMUL_PROLOGUE_HIDDEN,
         _ => files::MATMUL_PROLOGUE_ACTIVATIONS,
     });
-    norm::prologue(context, norm, &mut header, &mut parts);
-    parts.push(match bias {
+    norm::prologue(context, norm, &mut header, &mut files);
+    files.push(match bias {
         Some(bias) => {
             let at = vector_offset(context.tensors, bias);
             header.size("BIAS", at, "offset of the bias");
@@ -86,15 +86,15 @@ pub fn projection(context: &Context<'_>, op: &Op, projection: &Projection) -> Op
     match context.phase {
         Phase::Decode => {
             if norm.is_some() {
-                parts.push(files::SHARED_SUM_MEMORY);
+                files.push(files::SHARED_SUM_MEMORY);
             }
-            parts.extend([
+            files.extend([
                 files::SHARED_READ_MEMORY,
                 files::MATMUL_TILE_DECODE_SUMS,
                 files::MATMUL_TILE_DECODE,
             ]);
         }
-        Phase::Prefill => parts.extend([
+        Phase::Prefill => files.extend([
             files::MATMUL_SUMS,
             files::MATMUL_TILE_PREFILL,
             files::MATMUL_TILE_PREFILL_SUMS,
@@ -103,15 +103,15 @@ pub fn projection(context: &Context<'_>, op: &Op, projection: &Projection) -> Op
             files::MATMUL_TILE_PREFILL_SINGLE,
         ]),
     }
-    epilogue(context, &projection.epilogue, &mut header, &mut parts);
-    parts.push(files::MATMUL_PROJECTION);
+    epilogue(context, &projection.epilogue, &mut header, &mut files);
+    files.push(files::MATMUL_PROJECTION);
     let (phase, format) = (context.phase_name(), context.format.name());
     Some(Kernel {
         workgroup: tile.workgroup,
         tile_rows: tile.rows,
         groups: strips.div_ceil(tile.strips),
         strips,
-        ..header.kernel(format!("{}_{phase}_{format}", context.name), parts)
+        ..header.kernel(format!("{}_{phase}_{format}", context.name), files)
     })
 }
 
@@ -170,30 +170,30 @@ impl Tile {
                 size("SCRATCH_FLOATS", DECODE_SCRATCH, doc);
             }
             Phase::Prefill => {
-                let chunk = PREFILL_CHUNK / (layout.block_quads * 4);
-                let chunk = chunk.min(layout.blocks);
-                size("CHUNK_BLOCKS", chunk, "blocks that are staged at a time");
+                let blocks = PREFILL_COLUMNS / (layout.block_quads * 4);
+                let blocks = blocks.min(layout.blocks);
+                size("STAGED_BLOCKS", blocks, "blocks that are staged at a time");
             }
         }
     }
 }
 
-fn epilogue(context: &Context<'_>, epilogue: &Epilogue, header: &mut Header, parts: &mut Parts) {
+fn epilogue(context: &Context<'_>, epilogue: &Epilogue, header: &mut Header, files: &mut Files) {
     let spec = context.spec;
     let file = match *epilogue {
         Epilogue::Store { ref map, .. } => {
-            loss::logit_map(map.as_ref(), header, parts);
+            loss::logit_map(map.as_ref(), header, files);
             files::MATMUL_EPILOGUE_PRODUCT
         }
         Epilogue::Heads { rotary, .. } => {
             header.size("HEAD_DIM", spec.head_dim, "width of a head");
             header.size("Q_WIDTH", spec.q_width(), "width of all query heads");
             header.size("KV_WIDTH", spec.kv_width(), "width of all key heads");
-            rope(spec, rotary, header, parts);
+            rope(spec, rotary, header, files);
             files::MATMUL_EPILOGUE_QKV
         }
         Epilogue::Activation { gated, .. } => {
-            activation::add(&spec.mlp.activation, false, header, parts);
+            activation::add(&spec.mlp.activation, false, header, files);
             if gated { files::MATMUL_EPILOGUE_GATED } else { files::MATMUL_EPILOGUE_ACTIVATION }
         }
         Epilogue::Residual { scale, .. } => {
@@ -201,5 +201,5 @@ fn epilogue(context: &Context<'_>, epilogue: &Epilogue, header: &mut Header, par
             files::MATMUL_EPILOGUE_RESIDUAL
         }
     };
-    parts.push(file);
+    files.push(file);
 }

@@ -3,11 +3,11 @@
 use gpt_plan::{Format, MatrixLayout};
 use gpt_shaders::{files, variants, weights_file};
 
-use crate::wgsl::header::{Header, Parts};
+use crate::wgsl::header::{Files, Header};
 
 /// Adds the files and sizes of a matrix in `format`.
-pub fn weights(format: Format, layout: &MatrixLayout, header: &mut Header, parts: &mut Parts) {
-    parts.push(match layout.element_bytes {
+pub fn weights(format: Format, layout: &MatrixLayout, header: &mut Header, files: &mut Files) {
+    files.push(match layout.element_bytes {
         16 => files::MATMUL_WEIGHTS_ELEMENT_QUADS,
         8 => files::MATMUL_WEIGHTS_ELEMENT_PAIRS,
         _ => files::MATMUL_WEIGHTS_ELEMENT_WORDS,
@@ -19,9 +19,9 @@ pub fn weights(format: Format, layout: &MatrixLayout, header: &mut Header, parts
         let doc = "panels of every part but the last";
         header.format_size("PART_PANELS", layout.part_panels, doc);
     }
-    parts.extend(variants::buffers(layout.parts as usize));
+    files.extend(variants::buffers(layout.parts as usize));
     if !format.is_quantised() {
-        parts.push(files::MATMUL_WEIGHTS_UNQUANTIZED);
+        files.push(files::MATMUL_WEIGHTS_UNQUANTIZED);
     }
-    parts.push(weights_file(format));
+    files.push(weights_file(format));
 }

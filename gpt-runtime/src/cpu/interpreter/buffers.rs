@@ -14,7 +14,7 @@ pub struct TrainBuffers {
     pub tokens: Vec<u32>,
     pub targets: Vec<u32>,
     /// Rows of logits that exist at once.
-    pub chunk_rows: usize,
+    pub max_logit_rows: usize,
 }
 
 impl TrainBuffers {
@@ -44,7 +44,7 @@ impl TrainBuffers {
             widths,
             tokens: numbers(BufferId::Tokens),
             targets: numbers(BufferId::Targets),
-            chunk_rows: training.buffer(BufferId::Logits).train_rows(shape) as usize,
+            max_logit_rows: training.buffer(BufferId::Logits).train_rows(shape) as usize,
         })
     }
 

@@ -1,4 +1,4 @@
-//! Cross entropy of a chunk of rows, and its gradient.
+//! Cross entropy of a range of rows, and its gradient.
 
 use gpt_plan::Formula;
 

@@ -56,8 +56,8 @@ pub struct TrainBuffers {
     /// The plan's buffers.
     plan: BufferSet,
     layers: u32,
-    /// A [`TrainPassUniform`] for the whole pass, one for each chunk of logits, and an
-    /// [`UpdateUniform`].
+    /// A [`TrainPassUniform`] for the whole pass, one for each range of rows whose logits are
+    /// computed at a time, and an [`UpdateUniform`].
     pub pass_uniforms: Buffer,
     /// Number of uniforms.
     uniforms: u32,
@@ -110,8 +110,8 @@ impl TrainBuffers {
             *sum += bytes * u64::from(count);
         }
         let logits = plan.training.buffer(BufferId::Logits);
-        let chunks = rows.div_ceil(logits.train_rows(shape)) as u32;
-        let uniforms = chunks + 2;
+        let ranges = rows.div_ceil(logits.train_rows(shape)) as u32;
+        let uniforms = ranges + 2;
         let table = match plan.spec.positions {
             Positions::Learned | Positions::Alibi { .. } => None,
             _ => Some(tables::upload(device, plan, weights, shape.tokens)?),

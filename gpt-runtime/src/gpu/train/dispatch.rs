@@ -67,7 +67,7 @@ impl Program {
 pub struct DispatchUniform {
     pub first: u32,
     pub rows: u32,
-    pub second: u32,
+    pub binding_row: u32,
     pub site: u32,
     pub adds: u32,
     pub padding: [u32; 3],
@@ -187,7 +187,7 @@ impl<'a> DispatchBuilder<'a> {
             [whole] if gated => {
                 let mut share = share(whole, Some(whole));
                 share.uniform.rows = whole.rows / 2;
-                share.uniform.second = whole.rows / 2;
+                share.uniform.binding_row = whole.rows / 2;
                 vec![share]
             }
             slices if gated => {
@@ -202,7 +202,7 @@ impl<'a> DispatchBuilder<'a> {
                         let mut share = share(slice, None);
                         share.uniform.first += begin;
                         share.uniform.rows = (slice.rows - begin).min(DEPTH as u32);
-                        share.uniform.second = begin;
+                        share.uniform.binding_row = begin;
                         share.uniform.adds = u32::from(!shares.is_empty());
                         shares.push(share);
                     }

@@ -18,9 +18,9 @@ use crate::gpu::device::GpuDevice;
 pub struct TrainPass {
     pub program: Program,
     pub forward: Vec<Dispatch>,
-    /// Computes the losses of a chunk of rows.
+    /// Computes the losses of a range of rows.
     pub loss: Vec<Dispatch>,
-    /// Computes the head's gradients from a chunk of rows.
+    /// Computes the head's gradients from a range of rows.
     pub head: Vec<Dispatch>,
     pub backward: Vec<Dispatch>,
     /// Gradients to which kernels only add, so they are cleared first: buffer, first byte, bytes.
@@ -150,8 +150,12 @@ fn update(
             };
             (binding.binding, of(state))
         });
-        let uniform =
-            DispatchUniform { first, rows: quads, second: u32::from(decays), ..Default::default() };
+        let uniform = DispatchUniform {
+            first,
+            rows: quads,
+            binding_row: u32::from(decays),
+            ..Default::default()
+        };
         build.dispatch(index, &bound.collect::<Vec<_>>(), uniform)
     });
     dispatches.collect()
@@ -170,9 +174,9 @@ fn cleared(plan: &Plan, parameters: &DeviceParameters) -> Vec<(Buffer, u64, u64)
     bound.map(|b| (b.buffer.clone(), b.offset, b.size.map_or(0, u64::from))).collect()
 }
 
-/// Divides `rows` rows into chunks whose logits fit in the buffer of logits. Returns the first row
-/// and the number of rows of each chunk.
-pub fn chunks(plan: &Plan, options: &TrainerOptions, rows: u32) -> Vec<(u32, u32)> {
+/// Divides `rows` rows into ranges whose logits fit in the buffer of logits. Returns the first row
+/// and the number of rows of each range.
+pub fn logit_ranges(plan: &Plan, options: &TrainerOptions, rows: u32) -> Vec<(u32, u32)> {
     let most = plan.training.buffer(BufferId::Logits);
     let most = most.train_rows(&options.shape) as u32;
     let starts = (0..rows).step_by(most as usize);

@@ -17,10 +17,10 @@ impl GpuTrainer {
     ) -> Result<(TrainProfile, f64), Error> {
         let mut profile = TrainProfile::new(timing::clock(&self.device));
         let mut encoder = self.device.encoder();
-        let chunks = self.prepare(&mut encoder, batch, Some(options))?;
+        let ranges = self.prepare(&mut encoder, batch, Some(options))?;
         self.buffers.upload.submit(&self.device, encoder);
         self.device.wait()?;
-        let mut stages = self.stages(batch, &chunks, true);
+        let mut stages = self.stages(batch, &ranges, true);
         stages.push(self.squares());
         self.time(&stages, &mut profile)?;
         let norm = self.norm()? / f64::from(update.scale);

@@ -82,10 +82,10 @@ impl GpuTrainer {
         learn: Option<&Learn>,
     ) -> Result<f64, Error> {
         let mut encoder = self.device.encoder();
-        let chunks = self.prepare(&mut encoder, batch, learn)?;
+        let ranges = self.prepare(&mut encoder, batch, learn)?;
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
-            for stage in self.stages(batch, &chunks, learn.is_some()) {
+            for stage in self.stages(batch, &ranges, learn.is_some()) {
                 self.record_stage(&mut pass, &stage);
             }
         }
@@ -107,7 +107,7 @@ impl GpuTrainer {
     }
 
     /// Records the upload of a pass's uniforms and tokens, and the clearing of gradients. Returns
-    /// the chunks of the pass's rows.
+    /// the ranges of rows whose logits are computed at a time.
     pub(super) fn prepare(
         &mut self,
         encoder: &mut CommandEncoder,
@@ -116,7 +116,7 @@ impl GpuTrainer {
     ) -> Result<Vec<(u32, u32)>, Error> {
         let rows = batch.inputs.len() as u32;
         let options = learn.copied().unwrap_or(Learn { first: true, scale: 1.0, dropout: None });
-        let chunks = pass::chunks(self.plan, &self.options, rows);
+        let ranges = pass::logit_ranges(self.plan, &self.options, rows);
         let uniform = |first, rows, replaces: bool| TrainPassUniform {
             tokens: batch.tokens,
             rows,
@@ -127,11 +127,11 @@ impl GpuTrainer {
             threshold: options.dropout.map_or(0, |d| d.threshold),
             keep: options.dropout.map_or(1.0, |d| d.scale),
         };
-        // Every chunk but the first adds to the gradients of those before it.
-        let of_chunk =
+        // Every range but the first adds to the gradients of those before it.
+        let of_range =
             |&(first, rows): &(u32, u32)| uniform(first, rows, options.first && first == 0);
         let uniforms = std::iter::once(uniform(0, rows, options.first));
-        let uniforms: Vec<_> = uniforms.chain(chunks.iter().map(of_chunk)).collect();
+        let uniforms: Vec<_> = uniforms.chain(ranges.iter().map(of_range)).collect();
         let buffers = &self.buffers;
         let mut uploads: Vec<_> = (0..)
             .zip(&uniforms)
@@ -147,21 +147,21 @@ impl GpuTrainer {
                 encoder.clear_buffer(buffer, *offset, Some(*bytes));
             }
         }
-        Ok(chunks)
+        Ok(ranges)
     }
 
     /// The stages of a pass, in order.
     pub(super) fn stages(
         &self,
         batch: &Sequences<'_>,
-        chunks: &[(u32, u32)],
+        ranges: &[(u32, u32)],
         learns: bool,
     ) -> Vec<Stage<'_>> {
         let stage =
             |dispatches, uniform, rows| Stage { dispatches, uniform, rows, tokens: batch.tokens };
         let rows = batch.inputs.len() as u32;
         let mut stages = vec![stage(&self.pass.forward, 0, rows)];
-        for (i, &(_, rows)) in (1..).zip(chunks) {
+        for (i, &(_, rows)) in (1..).zip(ranges) {
             stages.push(stage(&self.pass.loss, i, rows));
             if learns {
                 stages.push(stage(&self.pass.head, i, rows));

@@ -36,9 +36,9 @@ fn weights_at(start: u32, last: u32, quad: u32) -> vec4<f32> {
 // Step `k + i` of the depth, a row of W, is staged at `i`.
 fn multiply(quads: vec4<u32>, k: u32, begin: u32, end: u32, before: Sums) -> Sums {
     let next = weight_start(1u);
-    let last = weight_start(step_uniform.second + k + end - 1u);
+    let last = weight_start(step_uniform.binding_row + k + end - 1u);
     var sums = before;
-    var at = weight_start(step_uniform.second + k + begin);
+    var at = weight_start(step_uniform.binding_row + k + begin);
     for (var i = begin; i < end; i += 4u) {
         let broadcast = row_broadcast(i);
         sums = add_products(sums, weights_at(at, last, quads.x), broadcast_rows_0(broadcast));
@@ -50,7 +50,7 @@ fn multiply(quads: vec4<u32>, k: u32, begin: u32, end: u32, before: Sums) -> Sum
     return sums;
 }
 
-// A chunk begins at row `first` of the pass.
+// A range of rows begins at row `first` of the pass.
 fn output_row(row: u32) -> u32 {
     return pass_uniform.first + row;
 }

@@ -4,7 +4,7 @@
 // A row beyond the last is clamped to it; its products are discarded.
 fn operand_starts(owner: u32) -> vec4<u32> {
     let rows = min(owner * 2u + vec2<u32>(0u, 1u), vec2<u32>(step_uniform.rows - 1u));
-    let second = step_uniform.second + rows;
+    let second = step_uniform.binding_row + rows;
     return vec4<u32>(weight_start(rows.x), weight_start(rows.y), weight_start(second.x), weight_start(second.y));
 }
 

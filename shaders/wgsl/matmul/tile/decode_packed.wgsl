@@ -2,14 +2,14 @@
 // `matmul/tile/decode`, with inputs quantised to bytes. Inputs are staged as f32 first, because the
 // largest input of a block has to be known before the first one is quantised.
 
-const CHUNK_BLOCKS: u32 = min(WORKGROUP_SIZE / 8u, BLOCKS);
+const STAGED_BLOCKS: u32 = min(WORKGROUP_SIZE / 8u, BLOCKS);
 
 // [block][quad]: four inputs each, before they are quantised.
-var<workgroup> tile: array<vec4<f32>, CHUNK_BLOCKS * 8u>;
+var<workgroup> tile: array<vec4<f32>, STAGED_BLOCKS * 8u>;
 // [block][word]: four inputs each, as bytes.
-var<workgroup> words: array<u32, CHUNK_BLOCKS * 8u>;
+var<workgroup> words: array<u32, STAGED_BLOCKS * 8u>;
 // [block]: its scale, and the sum of its bytes.
-var<workgroup> input_scales: array<vec2<f32>, CHUNK_BLOCKS>;
+var<workgroup> input_scales: array<vec2<f32>, STAGED_BLOCKS>;
 
 // The largest magnitude of a block. Every invocation reads all eight quads of its own block.
 fn greatest_of(block: u32) -> f32 {
@@ -24,18 +24,18 @@ fn multiply(first: u32, strip: u32, invocation: u32) -> Sums {
     let slice = slice_of(invocation);
     let own = row_of(invocation);
     var sums = Sums();
-    for (var start = 0u; start < BLOCKS; start += CHUNK_BLOCKS) {
+    for (var start = 0u; start < BLOCKS; start += STAGED_BLOCKS) {
         workgroupBarrier();
-        if invocation < CHUNK_BLOCKS * 8u {
+        if invocation < STAGED_BLOCKS * 8u {
             tile[invocation] = input_quad(first, 32u * start + 4u * invocation);
         }
         workgroupBarrier();
-        if invocation < CHUNK_BLOCKS * 8u {
+        if invocation < STAGED_BLOCKS * 8u {
             let factor = quantize_factor(greatest_of(invocation / 8u));
             words[invocation] = pack_bytes(tile[invocation], factor);
         }
         workgroupBarrier();
-        if invocation < CHUNK_BLOCKS {
+        if invocation < STAGED_BLOCKS {
             var sum = 0;
             for (var i = 0u; i < 8u; i++) {
                 sum += byte_sum(words[invocation * 8u + i]);
@@ -43,7 +43,7 @@ fn multiply(first: u32, strip: u32, invocation: u32) -> Sums {
             input_scales[invocation] = vec2<f32>(greatest_of(invocation) / 127.0, f32(sum));
         }
         workgroupBarrier();
-        let end = min(CHUNK_BLOCKS, BLOCKS - start);
+        let end = min(STAGED_BLOCKS, BLOCKS - start);
         for (var b = slice * SLICE_BLOCKS; b < min(end, (slice + 1u) * SLICE_BLOCKS); b++) {
             var blocks: array<Block, TILE_N>;
             for (var i = 0u; i < TILE_N; i++) {

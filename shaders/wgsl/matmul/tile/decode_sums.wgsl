@@ -11,7 +11,7 @@ const ITERATIONS: u32 = 1u;
 // Output features of a workgroup.
 const FEATURES: u32 = TILE_N * 32u / HALVES;
 // Blocks of a slice, among those that are staged at a time.
-const SLICE_BLOCKS: u32 = (CHUNK_BLOCKS + SLICES - 1u) / SLICES;
+const SLICE_BLOCKS: u32 = (STAGED_BLOCKS + SLICES - 1u) / SLICES;
 
 alias Sums = array<f32, TILE_N>;
 

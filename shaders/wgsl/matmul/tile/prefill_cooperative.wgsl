@@ -8,9 +8,9 @@ alias Left = coop_mat16x16<f16, A>;
 alias Right = coop_mat16x16<f16, B>;
 
 // Columns of the inputs that are staged at a time.
-const CHUNK: u32 = CHUNK_BLOCKS * BLOCK_QUADS * 4u;
+const STAGED_COLUMNS: u32 = STAGED_BLOCKS * BLOCK_QUADS * 4u;
 // The same, rounded up to whole steps of sixteen.
-const PITCH: u32 = (CHUNK + 15u) / 16u * 16u;
+const PITCH: u32 = (STAGED_COLUMNS + 15u) / 16u * 16u;
 
 // [row][column].
 var<workgroup> staged_inputs: array<f16, 16u * PITCH>;
@@ -49,17 +49,17 @@ fn multiply(first: u32, strip: u32, invocation: u32) -> Sums {
     c_1 = Sum();
     d_0 = Sum();
     d_1 = Sum();
-    for (var start = 0u; start < BLOCKS; start += CHUNK_BLOCKS) {
+    for (var start = 0u; start < BLOCKS; start += STAGED_BLOCKS) {
         workgroupBarrier();
         for (var i = invocation; i < PITCH; i += WORKGROUP_SIZE) {
             let column = start * BLOCK_QUADS * 4u + i;
             let scale_shift = affine(column);
             for (var r = 0u; r < 16u; r++) {
-                // Columns from CHUNK on are staged in the next iteration.
-                staged_inputs[r * PITCH + i] = f16(select(0.0, input(r, first + r, column, scale_shift), i < CHUNK));
+                // Columns from STAGED_COLUMNS on are staged in the next iteration.
+                staged_inputs[r * PITCH + i] = f16(select(0.0, input(r, first + r, column, scale_shift), i < STAGED_COLUMNS));
             }
         }
-        let columns = min(CHUNK_BLOCKS, BLOCKS - start) * BLOCK_QUADS * 4u;
+        let columns = min(STAGED_BLOCKS, BLOCKS - start) * BLOCK_QUADS * 4u;
         for (var k = 0u; k < columns; k += 16u) {
             let quads = start * BLOCK_QUADS + k / 4u;
             workgroupBarrier();

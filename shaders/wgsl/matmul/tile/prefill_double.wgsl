@@ -3,7 +3,7 @@
 // `matmul/tile/prefill_single` stages, so both take the same memory.
 
 // Blocks of a buffer.
-const SLOT_BLOCKS: u32 = (CHUNK_BLOCKS + 1u) / 2u;
+const SLOT_BLOCKS: u32 = (STAGED_BLOCKS + 1u) / 2u;
 // Columns of a buffer.
 const SLOT_COLUMNS: u32 = SLOT_BLOCKS * BLOCK_QUADS * 4u;
 

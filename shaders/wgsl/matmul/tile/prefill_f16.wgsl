@@ -3,11 +3,11 @@
 // 32, are also in f16; they are then added in f32.
 
 // Columns of the inputs that are staged at a time.
-const CHUNK: u32 = CHUNK_BLOCKS * BLOCK_QUADS * 4u;
+const STAGED_COLUMNS: u32 = STAGED_BLOCKS * BLOCK_QUADS * 4u;
 
 alias Halves = mat4x4<f16>;
 
-var<workgroup> staged_rows: array<Halves, CHUNK>;
+var<workgroup> staged_rows: array<Halves, STAGED_COLUMNS>;
 // The sums of each invocation, from which `output_sum` reads.
 var<workgroup> tile: array<Rows, WORKGROUP_SIZE>;
 
@@ -24,9 +24,9 @@ fn wide(halves: Halves) -> Rows {
 fn multiply(first: u32, strip: u32, invocation: u32) -> Sums {
     let rows = own_rows(strip, invocation);
     var sums = Sums();
-    for (var start = 0u; start < BLOCKS; start += CHUNK_BLOCKS) {
+    for (var start = 0u; start < BLOCKS; start += STAGED_BLOCKS) {
         workgroupBarrier();
-        for (var i = invocation; i < CHUNK; i += WORKGROUP_SIZE) {
+        for (var i = invocation; i < STAGED_COLUMNS; i += WORKGROUP_SIZE) {
             let column = start * BLOCK_QUADS * 4u + i;
             let scale_shift = affine(column);
             staged_rows[i] = Halves(
@@ -37,7 +37,7 @@ fn multiply(first: u32, strip: u32, invocation: u32) -> Sums {
             );
         }
         workgroupBarrier();
-        let end = min(CHUNK_BLOCKS, BLOCKS - start);
+        let end = min(STAGED_BLOCKS, BLOCKS - start);
         for (var place = 0u; place < end; place++) {
             let a = load(rows.x, start + place);
             let b = load(rows.y, start + place);

@@ -7,9 +7,9 @@
 const WORDS: u32 = 8u;
 
 // [block][word][row].
-var<workgroup> words: array<u32, CHUNK_BLOCKS * WORDS * 16u>;
+var<workgroup> words: array<u32, STAGED_BLOCKS * WORDS * 16u>;
 // [block][row]: the scale of the block, and the sum of its bytes.
-var<workgroup> input_scales: array<vec2<f32>, CHUNK_BLOCKS * 16u>;
+var<workgroup> input_scales: array<vec2<f32>, STAGED_BLOCKS * 16u>;
 // The sums of each invocation, from which `output_sum` reads.
 var<workgroup> tile: array<Rows, WORKGROUP_SIZE>;
 
@@ -118,8 +118,8 @@ fn tile_products(place: u32, r: u32, a: Block, b: Block, c: Block, d: Block) -> 
 fn multiply(first: u32, strip: u32, invocation: u32) -> Sums {
     let rows = own_rows(strip, invocation);
     var sums = Sums();
-    for (var start = 0u; start < BLOCKS; start += CHUNK_BLOCKS) {
-        let end = min(CHUNK_BLOCKS, BLOCKS - start);
+    for (var start = 0u; start < BLOCKS; start += STAGED_BLOCKS) {
+        let end = min(STAGED_BLOCKS, BLOCKS - start);
         workgroupBarrier();
         for (var i = invocation; i < end * 16u; i += WORKGROUP_SIZE) {
             fill(i / 16u, i % 16u, first, start + i / 16u);

@@ -111,9 +111,9 @@ impl TrainPass<'_> {
         slopes: Option<Slot>,
         to: Slot,
     ) {
-        // The gradients of a chunk are stored from the chunk's first row on.
+        // The gradients of the inputs of logits are stored from the first of `logit_rows` on.
         let (first_row, rows) = match dy.buffer == B::Logits {
-            true => (self.chunk.start, self.chunk.len()),
+            true => (self.logit_rows.start, self.logit_rows.len()),
             false => (0, self.rows),
         };
         self.write(to, |pass, out| {
@@ -141,13 +141,13 @@ impl TrainPass<'_> {
         dy: Slot,
         input: Slot,
     ) {
-        let of_chunk = dy.buffer == B::Logits;
+        let of_logits = dy.buffer == B::Logits;
         self.write_gradients(|pass, gradients| {
-            // The gradient of a head is the sum over its chunks.
-            let (input, rows, add) = match of_chunk {
+            // The gradient of a head is the sum over the ranges of rows.
+            let (input, rows, add) = match of_logits {
                 true => {
-                    let add = !pass.options.first || pass.chunk.start > 0;
-                    (pass.chunk_input(input), pass.chunk.len(), add)
+                    let add = !pass.options.first || pass.logit_rows.start > 0;
+                    (pass.logit_input(input), pass.logit_rows.len(), add)
                 }
                 false => (pass.input(input), pass.rows, !pass.options.first),
             };

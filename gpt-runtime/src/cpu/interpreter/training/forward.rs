@@ -187,7 +187,7 @@ impl TrainPass<'_> {
         });
     }
 
-    /// `logits = map(weight · n)` of the chunk's rows.
+    /// `logits = map(weight · n)` of `logit_rows`.
     pub(super) fn logits(
         &mut self,
         weight: TensorId,
@@ -196,20 +196,20 @@ impl TrainPass<'_> {
     ) {
         self.write(B::Logits.here(), |pass, out| {
             let matrix = pass.parameters.matrix(weight, 0);
-            let input = pass.chunk_input(B::Normed.here());
+            let input = pass.logit_input(B::Normed.here());
             let epilogue = epilogue::store(pass.bias(bias), &out, 0, map);
-            project_floats(pass.device, input, pass.chunk.len(), &matrix, &epilogue);
+            project_floats(pass.device, input, pass.logit_rows.len(), &matrix, &epilogue);
         });
     }
 
-    /// Computes the losses of the chunk's rows and replaces the logits of these rows by their
+    /// Computes the losses of `logit_rows` and replaces the logits of these rows by their
     /// gradients.
     pub(super) fn cross_entropy(&mut self, slope: Option<&Formula>) {
         self.write(B::Logits.here(), |pass, logits| {
             pass.take(B::Losses.here(), |pass, losses| {
-                let chunk = pass.chunk.clone();
-                let targets = &pass.buffers.targets[chunk.clone()];
-                let losses = &mut losses[chunk];
+                let rows = pass.logit_rows.clone();
+                let targets = &pass.buffers.targets[rows.clone()];
+                let losses = &mut losses[rows];
                 loss::cross_entropy(
                     pass.device,
                     targets,

@@ -44,8 +44,8 @@ pub struct TrainPass<'a> {
     pub options: Learn,
     /// The layer that steps run for.
     pub layer: usize,
-    /// The rows of the current chunk of logits.
-    pub chunk: Range<usize>,
+    /// The rows of the batch whose logits the buffer holds.
+    pub logit_rows: Range<usize>,
     /// Receives the time of each step.
     pub profile: Option<&'a mut TrainProfile>,
 }
@@ -99,11 +99,11 @@ impl TrainPass<'_> {
     /// Runs the steps of a section whose op satisfies `wanted`.
     fn section(&mut self, section: &'static Section, wanted: fn(&Op) -> bool) {
         match section.repeat {
-            Repeat::Chunks => {
+            Repeat::LogitRanges => {
                 self.layer = 0;
-                let most = self.buffers.chunk_rows;
+                let most = self.buffers.max_logit_rows;
                 for from in (0..self.rows).step_by(most) {
-                    self.chunk = from..(from + most).min(self.rows);
+                    self.logit_rows = from..(from + most).min(self.rows);
                     self.steps(&section.steps, wanted);
                 }
             }
@@ -251,10 +251,10 @@ impl TrainPass<'_> {
         }
     }
 
-    /// The rows of a buffer from the chunk's first row on.
-    fn chunk_input(&self, slot: Slot) -> Strided<'_> {
+    /// The rows of a buffer from the first of `logit_rows` on.
+    fn logit_input(&self, slot: Slot) -> Strided<'_> {
         let rows = self.input(slot);
-        Strided { data: &rows.data[self.chunk.start * rows.stride..], stride: rows.stride }
+        Strided { data: &rows.data[self.logit_rows.start * rows.stride..], stride: rows.stride }
     }
 
     fn bias(&self, bias: Option<TensorId>) -> Option<&[f32]> {
