@@ -74,8 +74,8 @@ unsafe fn tile<V: Vector, E: Element<V>, const ROWS: usize, const VECTORS: usize
     // SAFETY: see `product`.
     unsafe {
         let lanes = lane..lane + VECTORS * V::LANES;
-        let parts = p.depth.div_ceil(SpreadPrefetch::STEPS);
-        let mut spread = SpreadPrefetch::new(p.next, p.rows, row..row + ROWS, lanes, parts);
+        let calls = p.depth.div_ceil(SpreadPrefetch::STEPS);
+        let mut spread = SpreadPrefetch::new(p.next, p.rows, row..row + ROWS, lanes, calls);
         let mut sums = [[V::splat(0.0); VECTORS]; ROWS];
         // Three rows share a pointer, because x86 can address a base plus zero, one or two strides.
         // From a single pointer the compiler would derive each row's address from the one before
@@ -147,8 +147,8 @@ pub struct SpreadPrefetch {
     /// Lines of the whole share.
     lines: usize,
     /// The number of calls of [`SpreadPrefetch::prefetch`] that prefetch the whole share.
-    parts: usize,
-    /// `parts` times the number of lines that are due but have not been prefetched yet.
+    calls: usize,
+    /// `calls` times the number of lines that are due but have not been prefetched yet.
     due: usize,
 }
 
@@ -159,14 +159,14 @@ impl SpreadPrefetch {
     const LINE: usize = 64;
 
     /// The share of the bytes `next` for a tile with these lanes and rows (of `all` rows),
-    /// prefetched in `parts` calls.
+    /// prefetched in `calls` calls.
     #[inline(always)]
     pub fn new(
         next: (*const u8, usize),
         all: usize,
         rows: Range<usize>,
         lanes: Range<usize>,
-        parts: usize,
+        calls: usize,
     ) -> SpreadPrefetch {
         let lines = next.1 / SpreadPrefetch::LINE;
         // Tiles of the same rows have neighbouring shares. Those of the next rows follow.
@@ -176,7 +176,7 @@ impl SpreadPrefetch {
         SpreadPrefetch {
             at: next.0.wrapping_add(from * SpreadPrefetch::LINE),
             lines: to - from,
-            parts,
+            calls,
             due: 0,
         }
     }
@@ -185,10 +185,10 @@ impl SpreadPrefetch {
     #[inline(always)]
     pub fn prefetch(&mut self) {
         self.due += self.lines;
-        while self.due >= self.parts {
+        while self.due >= self.calls {
             prefetch_later(self.at, SpreadPrefetch::LINE);
             self.at = self.at.wrapping_add(SpreadPrefetch::LINE);
-            self.due -= self.parts;
+            self.due -= self.calls;
         }
     }
 }

@@ -113,8 +113,8 @@ fn rows_of_integers_that_wrap_are_rejected() {
                 let mut out = [0.0; 2 * PANEL];
                 k.integer_product(format, [2, 1], input, &panel, wide, &mut out, false, &[]);
             });
-            rejects("part of rows of integers", kernels, |_| {
-                input.part(2, 2);
+            rejects("rows of integers from a block", kernels, |_| {
+                input.from(2, 2);
             });
         }
     });

@@ -169,7 +169,7 @@ pub fn integer_many<const BLOCKS: usize, const REST: usize>(
                     let bytes = format.block_bytes() * PANEL;
                     let part = &panel[start * bytes..(start + blocks) * bytes];
                     let wide = kernels.widen(format, blocks, part, &mut wide);
-                    let (x, add) = (x.rows().part(0, start), start > 0);
+                    let (x, add) = (x.rows().from(0, start), start > 0);
                     if !literal {
                         let shape = [black_box(ROWS), blocks];
                         kernels.integer_product(format, shape, x, part, wide, tile, add, &[]);

@@ -42,12 +42,12 @@ pub struct IntegersMut<'a> {
 
 impl<'a> Integers<'a> {
     /// The rows that start at `row`, each of them without its first `block` blocks.
-    pub fn part(&self, row: usize, block: usize) -> Integers<'a> {
+    pub fn from(&self, row: usize, block: usize) -> Integers<'a> {
         // The offset in blocks: all of the rows before `row`, and `block` of the row itself.
         let first = row
             .checked_mul(self.blocks)
             .and_then(|start| start.checked_add(block))
-            .expect("the start of a part exceeds usize");
+            .expect("the first block exceeds usize");
         let block_bytes = self.quants.len() / self.scales.len();
         Integers {
             quants: &self.quants[first * block_bytes..],
@@ -92,7 +92,7 @@ pub struct Wide<'a> {
 
 impl<'a> Wide<'a> {
     /// The blocks that start at `block`.
-    pub fn part(&self, block: usize) -> Wide<'a> {
+    pub fn from(&self, block: usize) -> Wide<'a> {
         Wide { data: &self.data[size(block, self.stride)..], ..*self }
     }
 

@@ -208,7 +208,7 @@ impl<'a> GemmInput<'a> {
                 data: &rows.data[row * rows.stride + start / 2..],
                 stride: rows.stride,
             }),
-            GemmInput::Integers(rows) => GemmInput::Integers(rows.part(row, start / BLOCK)),
+            GemmInput::Integers(rows) => GemmInput::Integers(rows.from(row, start / BLOCK)),
         }
     }
 
@@ -264,7 +264,7 @@ fn multiply(
                 let count = near.min(depth.div_ceil(BLOCK) - start);
                 let whole = count.div_ceil(sub_blocks) * bytes;
                 let stored = &stored[start / sub_blocks * bytes..][..whole];
-                let (wide, input) = (wide.part(start), input.part(0, start));
+                let (wide, input) = (wide.from(start), input.from(0, start));
                 let add = add || start > 0;
                 let next = upcoming([start / near, depth.div_ceil(BLOCK).div_ceil(near)]);
                 let shape = [rows, count];
