@@ -27,14 +27,14 @@ pub async fn open(
         let reason = device.reason().to_owned();
         return Ok((device, reason));
     }
-    match wrong(&device, plan, formats).await {
+    match failed_test(&device, plan, formats).await {
         None => Ok((device, "its kernels pass the self-test".to_owned())),
         Some(reason) => Ok((Device::cpu()?, reason)),
     }
 }
 
-/// Tests a GPU. Returns why it is not used, or none if it passes.
-async fn wrong(gpu: &Device, plan: &'static Plan, formats: &[Format]) -> Option<String> {
+/// Tests a GPU. Returns the reason that it failed, or none if it passes.
+async fn failed_test(gpu: &Device, plan: &'static Plan, formats: &[Format]) -> Option<String> {
     let name = gpu.name();
     match self_test_async(plan, gpu, formats).await {
         Err(error) => Some(format!("the self-test of {name} failed: {error}")),

@@ -17,11 +17,11 @@ gpt_model! {
     }
 
     /// GPT-1, scaled down.
-    pub struct Article { layers: 3, block: PostNorm, ..Gpt2 }
+    pub struct Gpt1 { layers: 3, block: PostNorm, ..Gpt2 }
 
     pub struct OneOfEverything { vocab: 1, context: 1, layers: 1, heads: 1, embed: 1, mlp: Dense { hidden: 1, activation: Relu } }
     pub struct OneLayer { layers: 1, ..Gpt2 }
-    pub struct OneLayerPost { layers: 1, ..Article }
+    pub struct OneLayerPost { layers: 1, ..Gpt1 }
     pub struct OneHead { heads: 1, ..Gpt2 }
     pub struct WideHead { heads: 2, kv_heads: 1, head_dim: 100, ..SmolLm2 }
     pub struct Primes {
@@ -54,14 +54,14 @@ gpt_model! {
         ..SmolLm2
     }
     pub struct MaskPattern { layers: 3, mask: [Bidirectional, Causal], ..Gpt2 }
-    pub struct PostPatterns { layers: 7, mask: [Causal, Bidirectional], positions: Rope { theta: [100.0, None, 100.0] }, ..Article }
+    pub struct PostPatterns { layers: 7, mask: [Causal, Bidirectional], positions: Rope { theta: [100.0, None, 100.0] }, ..Gpt1 }
     pub struct Window { layers: 3, window: [5, 70, None], attention_scale: 0.7, ..SmolLm2 }
     pub struct WindowBidirectional { mask: Bidirectional, window: [9, 1], ..Gpt2 }
     pub struct AttentionSoftcap {
         attention_softcap: 0.9, attention_scale: 1.3, window: 33, heads: 3, kv_heads: 1, head_dim: 13, ..Gpt2
     }
     pub struct NormWithoutParameters { norm: LayerNorm { affine: false }, ..Gpt2 }
-    pub struct PostNormWithoutParameters { norm: LayerNorm { affine: false }, bias: false, ..Article }
+    pub struct PostNormWithoutParameters { norm: LayerNorm { affine: false }, bias: false, ..Gpt1 }
     pub struct RmsWithoutParameters { norm: RmsNorm { affine: false }, embed: 47, head_dim: 8, ..SmolLm2 }
     pub struct QkvBias { qkv_bias: true, ..SmolLm2 }
     pub struct BiasWithoutQkv { qkv_bias: false, ..Gpt2 }
@@ -69,11 +69,11 @@ gpt_model! {
     pub struct Scales { embedding_scale: 7.0, residual_scale: 0.22, logit_scale: 0.125, ..SmolLm2 }
     pub struct Softcap { logit_softcap: 0.3, ..SmolLm2 }
     pub struct SoftcapPrimes {
-        vocab: 601, logit_scale: 2.0, logit_softcap: 1.5, residual_scale: 1.5, embedding_scale: 0.5, ..Article
+        vocab: 601, logit_scale: 2.0, logit_softcap: 1.5, residual_scale: 1.5, embedding_scale: 0.5, ..Gpt1
     }
     pub struct SinusoidalOdd { positions: Sinusoidal, embed: 33, heads: 3, mlp: Dense { hidden: 256 }, ..Gpt2 }
     pub struct Bidirectional { mask: Bidirectional, ..Gpt2 }
-    pub struct BidirectionalPostGelu { mask: Bidirectional, mlp: Dense { hidden: 96, activation: Gelu }, ..Article }
+    pub struct BidirectionalPostGelu { mask: Bidirectional, mlp: Dense { hidden: 96, activation: Gelu }, ..Gpt1 }
     pub struct PostRopeGated { block: PostNorm, ..SmolLm2 }
     pub struct RopeLayerNorm { norm: LayerNorm { eps: 1e-3 }, bias: true, ..SmolLm2 }
     pub struct RmsLearned { norm: RmsNorm { eps: 1e-6 }, ..Gpt2 }
@@ -97,7 +97,7 @@ gpt_model! {
         positions: Alibi, embedding_norm: true, heads: 3, head_dim: 20, attention_softcap: 2.0, ..Gpt2
     }
     pub struct AlibiBidirectional {
-        positions: Alibi { max_bias: 4.0 }, embedding_norm: true, mask: Bidirectional, window: 21, kv_heads: 2, ..Article
+        positions: Alibi { max_bias: 4.0 }, embedding_norm: true, mask: Bidirectional, window: 21, kv_heads: 2, ..Gpt1
     }
     pub struct Encoder {
         block: PostNorm, mask: Bidirectional, token_types: 2, embedding_norm: true, embedding_scale: 1.5,
@@ -129,7 +129,7 @@ macro_rules! for_each_model {
         use $crate::models::*;
         $each::<Gpt2>("gpt2");
         $each::<SmolLm2>("smollm2");
-        $each::<Article>("article");
+        $each::<Gpt1>("gpt1");
         $each::<OneOfEverything>("one_of_everything");
         $each::<OneLayer>("one_layer");
         $each::<OneLayerPost>("one_layer_post");

@@ -180,14 +180,14 @@ pub fn check(name: &str, spec: &Spec, engine: Engine<'_>, bound: f64) {
     let found_one = read(plan, &mut *trainer, TensorState::Gradient);
     check_tensors(&what, plan, &found_one, &gradients, bound);
 
-    let mut thrifty = engine(plan, &weights, options(Recompute::Block)).unwrap();
+    let mut recomputing = engine(plan, &weights, options(Recompute::Block)).unwrap();
     let bytes = plan.train_bytes(&options(Recompute::Block).shape);
-    assert_eq!(thrifty.allocated(), bytes, "{name}: bytes allocated with recomputation");
-    thrifty.learn(&whole.sequences(), &learn(true, whole.rows())).unwrap();
+    assert_eq!(recomputing.allocated(), bytes, "{name}: bytes allocated with recomputation");
+    recomputing.learn(&whole.sequences(), &learn(true, whole.rows())).unwrap();
     let what = format!("{name}, recomputed activations");
-    check_same(&what, plan, &found, &read(plan, &mut *thrifty, TensorState::Gradient));
+    check_same(&what, plan, &found, &read(plan, &mut *recomputing, TensorState::Gradient));
 
-    adamw::check(name, plan, &mut *thrifty, &whole);
+    adamw::check(name, plan, &mut *recomputing, &whole);
 }
 
 /// A spec, and the sequences and tokens of a batch, with a name.

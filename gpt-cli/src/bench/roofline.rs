@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 
 use crate::output::Spread;
 
-/// The bound of a speed.
+/// What bounds a speed.
 #[derive(Clone, Copy)]
-pub enum Wall {
+pub enum Bound {
     /// Decoding reads all weights and the whole cache for each token.
     Memory,
     /// A prompt or a training batch uses each weight for many tokens.
@@ -22,7 +22,7 @@ pub enum Wall {
 
 /// A speed relative to its bound.
 pub struct Roofline {
-    wall: Wall,
+    bound: Bound,
     /// Mean bytes or floating-point operations of a token.
     work: f64,
     /// Bytes or operations a second.
@@ -34,7 +34,7 @@ impl Roofline {
     /// The roofline of a prompt of `tokens` tokens.
     pub fn prefill(model: &Model<Untyped>, tokens: u64, speed: f64, limits: &PeakRates) -> Self {
         let work = model.plan().flops(0, tokens, 1) as f64 / tokens as f64;
-        Self::new(Wall::Arithmetic, work, speed, limits.of(model.format()))
+        Self::new(Bound::Arithmetic, work, speed, limits.of(model.format()))
     }
 
     /// The roofline of decoding `tokens` tokens after `position` others, with `cache` bytes a
@@ -48,7 +48,7 @@ impl Roofline {
     ) -> Self {
         let seen = position as f64 + (tokens as f64 + 1.0) / 2.0;
         let work = model.weight_bytes_per_token() as f64 + cache as f64 * seen;
-        Self::new(Wall::Memory, work, speed, limits.bytes)
+        Self::new(Bound::Memory, work, speed, limits.bytes)
     }
 
     /// The roofline of training on sequences of `tokens` tokens with products in `format`. The
@@ -60,22 +60,22 @@ impl Roofline {
         limits: &PeakRates,
     ) -> Self {
         let work = 3.0 * model.plan().flops(0, tokens, tokens) as f64 / tokens as f64;
-        Self::new(Wall::Arithmetic, work, speed, limits.of(format))
+        Self::new(Bound::Arithmetic, work, speed, limits.of(format))
     }
 
-    fn new(wall: Wall, work: f64, speed: f64, limit: f64) -> Self {
-        Roofline { wall, work, reached: work * speed, limit }
+    fn new(bound: Bound, work: f64, speed: f64, limit: f64) -> Self {
+        Roofline { bound, work, reached: work * speed, limit }
     }
 
     /// Formats the roofline as `25.1 of 27.4 GB/s, 92 %`.
     pub fn text(&self) -> String {
-        let unit = match self.wall {
-            Wall::Memory => "GB/s",
-            Wall::Arithmetic => "GFLOP/s",
+        let unit = match self.bound {
+            Bound::Memory => "GB/s",
+            Bound::Arithmetic => "GFLOP/s",
         };
-        let digits = match self.wall {
-            Wall::Memory => 1,
-            Wall::Arithmetic => 0,
+        let digits = match self.bound {
+            Bound::Memory => 1,
+            Bound::Arithmetic => 0,
         };
         let reached = self.reached / 1e9;
         format!(
@@ -92,9 +92,9 @@ impl Roofline {
 
     pub fn json(&self) -> Value {
         let work = self.work.round() as u64;
-        let mut object = match self.wall {
-            Wall::Memory => json!({ "bytes_per_token": work, "gb_s": self.reached / 1e9 }),
-            Wall::Arithmetic => json!({ "flops_per_token": work, "gflop_s": self.reached / 1e9 }),
+        let mut object = match self.bound {
+            Bound::Memory => json!({ "bytes_per_token": work, "gb_s": self.reached / 1e9 }),
+            Bound::Arithmetic => json!({ "flops_per_token": work, "gflop_s": self.reached / 1e9 }),
         };
         object["limit"] = json!(self.limit / 1e9);
         object["fraction"] = json!(self.fraction());

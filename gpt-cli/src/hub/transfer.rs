@@ -63,11 +63,11 @@ impl Folder {
                 if there(&blob) {
                     kept += file.size;
                 } else {
-                    let mut part = Part::open(&blob, file)?;
-                    kept += part.len;
+                    let mut incomplete = Incomplete::open(&blob, file)?;
+                    kept += incomplete.len;
                     let source = Source { hub, name, commit: &listing.commit, file };
-                    part.complete(&source, &|len| progress(done + len))?;
-                    part.publish(&blob)?;
+                    incomplete.complete(&source, &|len| progress(done + len))?;
+                    incomplete.publish(&blob)?;
                 }
                 link(&blob, &pointer, file)?;
             }
@@ -132,7 +132,7 @@ struct Source<'a> {
 }
 
 /// An incomplete file, with the checksum of its bytes so far.
-struct Part {
+struct Incomplete {
     path: PathBuf,
     out: File,
     size: u64,
@@ -152,15 +152,15 @@ fn start_of_sum(file: &Remote) -> digest::Context {
     }
 }
 
-impl Part {
+impl Incomplete {
     /// Opens the file, with what an earlier command left of `blob`.
-    fn open(blob: &Path, file: &Remote) -> Result<Part, Failure> {
+    fn open(blob: &Path, file: &Remote) -> Result<Incomplete, Failure> {
         let folder = blob.parent().unwrap_or(blob);
         fs::create_dir_all(folder).map_err(io("create", folder))?;
         let path = folder.join(format!("{}.incomplete", file.checksum.hex()));
         let options =
             OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path);
-        let mut part = Part {
+        let mut incomplete = Incomplete {
             out: options.map_err(io("write", &path))?,
             size: file.size,
             expected: file.checksum.clone(),
@@ -170,17 +170,17 @@ impl Part {
         };
         let mut buffer = vec![0; BUFFER];
         loop {
-            let n = part.out.read(&mut buffer).map_err(io("read", &part.path))?;
-            part.len += n as u64;
+            let n = incomplete.out.read(&mut buffer).map_err(io("read", &incomplete.path))?;
+            incomplete.len += n as u64;
             if n == 0 {
                 break;
-            } else if part.len > file.size {
-                part.restart(file)?;
+            } else if incomplete.len > file.size {
+                incomplete.restart(file)?;
                 break;
             }
-            part.sum.update(&buffer[..n]);
+            incomplete.sum.update(&buffer[..n]);
         }
-        Ok(part)
+        Ok(incomplete)
     }
 
     fn restart(&mut self, file: &Remote) -> Result<(), Failure> {

@@ -103,10 +103,10 @@ fn spec_table(spec: &Spec) -> Table {
     table
 }
 
-/// The groups of tensors in the tables, each of which the code calls a part.
-const PARTS: [&str; 5] = ["embedding", "attention", "mlp", "norms", "head"];
+/// The groups of tensors in the tables.
+const GROUPS: [&str; 5] = ["embedding", "attention", "mlp", "norms", "head"];
 
-fn part(tensor: &Tensor) -> &'static str {
+fn group(tensor: &Tensor) -> &'static str {
     match tensor.role {
         Role::TokenEmbedding | Role::Positions | Role::TokenTypes => "embedding",
         Role::Qkv | Role::AttentionOut => "attention",
@@ -123,14 +123,14 @@ fn part(tensor: &Tensor) -> &'static str {
     }
 }
 
-/// The tensors of each part that the model has.
-fn by_part(plan: &Plan) -> impl Iterator<Item = (&'static str, Vec<&Tensor>)> {
+/// The tensors of each group that the model has.
+fn by_group(plan: &Plan) -> impl Iterator<Item = (&'static str, Vec<&Tensor>)> {
     let tensors = |name: &'static str| {
         let tensors = plan.tensors.iter();
-        tensors.filter(move |t| part(t) == name).collect::<Vec<_>>()
+        tensors.filter(move |t| group(t) == name).collect::<Vec<_>>()
     };
-    let parts = PARTS.into_iter().map(move |name| (name, tensors(name)));
-    parts.filter(|(_, tensors)| !tensors.is_empty())
+    let groups = GROUPS.into_iter().map(move |name| (name, tensors(name)));
+    groups.filter(|(_, tensors)| !tensors.is_empty())
 }
 
 fn parameters(plan: &Plan) -> Table {
@@ -142,7 +142,7 @@ fn parameters(plan: &Plan) -> Table {
         false => t.len() * plan.count(t),
     };
     let share = |n: u64| format!("{:.1} %", 100.0 * n as f64 / plan.params() as f64);
-    for (name, tensors) in by_part(plan) {
+    for (name, tensors) in by_group(plan) {
         let all = tensors.iter().map(|t| elements(t)).sum();
         table.row([name, "", "", &count(all), &share(all)]);
         for tensor in tensors {
@@ -194,7 +194,7 @@ fn inference_memory(plan: &Plan) -> Table {
     };
     let title = "memory of inference, in".to_owned();
     table.head(std::iter::once(title).chain(sizes().into_iter().map(names)));
-    for (name, tensors) in by_part(plan) {
+    for (name, tensors) in by_group(plan) {
         let stored = |f| tensors.iter().map(|t| tensor_bytes(plan, t, f)).sum();
         table.row(each_size(name, stored));
     }

@@ -56,7 +56,7 @@ pub fn smollm2() -> Spec {
 }
 
 /// GPT-1, scaled down: post-norm.
-pub fn article() -> Spec {
+pub fn gpt1() -> Spec {
     Spec { layers: 3, block: Block::PostNorm, ..gpt2() }
 }
 

@@ -5,7 +5,7 @@ use gpt_plan::{
     RopeScaling, RotaryPairs, Spec,
 };
 
-use super::{article, gpt2, relu_squared, rope, smollm2, wide};
+use super::{gpt1, gpt2, relu_squared, rope, smollm2, wide};
 
 /// Unusual specs by name, each with an edge case for kernels.
 pub fn odd() -> Vec<(&'static str, Spec)> {
@@ -13,7 +13,7 @@ pub fn odd() -> Vec<(&'static str, Spec)> {
     vec![
         ("gpt2", gpt2()),
         ("smollm2", smollm2()),
-        ("article", article()),
+        ("gpt1", gpt1()),
         (
             "one_of_everything",
             Spec {
@@ -29,7 +29,7 @@ pub fn odd() -> Vec<(&'static str, Spec)> {
             },
         ),
         ("one_layer", Spec { layers: 1, ..gpt2() }),
-        ("one_layer_post", Spec { layers: 1, ..article() }),
+        ("one_layer_post", Spec { layers: 1, ..gpt1() }),
         ("one_head", Spec { heads: 1, kv_heads: 1, head_dim: 64, ..gpt2() }),
         (
             "wide_head",
@@ -150,7 +150,7 @@ pub fn odd() -> Vec<(&'static str, Spec)> {
                 layers: 7,
                 mask: Pattern(vec![Mask::Causal, Mask::Bidirectional].into()),
                 positions: rope(&[Some(100.0), None, Some(100.0)], 16),
-                ..article()
+                ..gpt1()
             },
         ),
         (
@@ -185,7 +185,7 @@ pub fn odd() -> Vec<(&'static str, Spec)> {
         ("norm_without_parameters", Spec { norm: Norm { affine: false, ..gpt2().norm }, ..gpt2() }),
         (
             "post_norm_without_parameters",
-            Spec { norm: Norm { affine: false, ..gpt2().norm }, bias: false, ..article() },
+            Spec { norm: Norm { affine: false, ..gpt2().norm }, bias: false, ..gpt1() },
         ),
         (
             "rms_without_parameters",
@@ -220,7 +220,7 @@ pub fn odd() -> Vec<(&'static str, Spec)> {
                 logit_softcap: Some(1.5),
                 residual_scale: Some(1.5),
                 embedding_scale: Some(0.5),
-                ..article()
+                ..gpt1()
             },
         ),
         (
@@ -240,7 +240,7 @@ pub fn odd() -> Vec<(&'static str, Spec)> {
             Spec {
                 mask: Pattern::all(Mask::Bidirectional),
                 mlp: mlp(false, 96, Activation::Gelu),
-                ..article()
+                ..gpt1()
             },
         ),
         ("post_rope_gated", Spec { block: Block::PostNorm, layers: 2, ..smollm2() }),
@@ -324,7 +324,7 @@ pub fn odd() -> Vec<(&'static str, Spec)> {
                 mask: Pattern::all(Mask::Bidirectional),
                 window: Pattern::all(Some(21)),
                 kv_heads: 2,
-                ..article()
+                ..gpt1()
             },
         ),
         (

@@ -77,7 +77,7 @@ fn products_in_bf16() {
 
     let device = Arc::new(CpuDevice::new(Some(2)).unwrap());
     for (name, spec) in
-        [("gpt2", specs::gpt2()), ("smollm2", specs::smollm2()), ("article", specs::article())]
+        [("gpt2", specs::gpt2()), ("smollm2", specs::smollm2()), ("gpt1", specs::gpt1())]
     {
         let plan = specs::plan(name, &spec);
         let weights = UnitGain::new(plan, 5, Format::F32);

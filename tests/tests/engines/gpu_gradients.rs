@@ -122,7 +122,7 @@ fn split_matrices_and_reused_buffers() {
 #[test]
 fn recomputed_activations_in_reused_buffers() {
     let Some(device) = gpu::device() else { return };
-    for (name, spec) in [("smollm2", specs::smollm2()), ("article", specs::article())] {
+    for (name, spec) in [("smollm2", specs::smollm2()), ("gpt1", specs::gpt1())] {
         let plan = specs::plan(name, &spec);
         let batch = Batch::new(&spec, 3, 33, 0);
         let mut trainer = trainer(&device, plan, Recompute::Block, gpt_plan::MAX_BINDING);
@@ -169,7 +169,7 @@ fn a_head_in_chunks() {
 #[test]
 fn masks_come_from_their_key() {
     let Some(device) = gpu::device() else { return };
-    for (name, spec) in [("article", specs::article()), ("smollm2", specs::smollm2())] {
+    for (name, spec) in [("gpt1", specs::gpt1()), ("smollm2", specs::smollm2())] {
         let spec = Spec { dropout: 0.2, ..spec };
         let plan = specs::plan(name, &spec);
         let batch = Batch::new(&spec, 3, 33, 0);

@@ -131,7 +131,7 @@ fn odd_specs_on_both_engines() {
     for device in gpu::devices() {
         for name in [
             "smollm2",
-            "article",
+            "gpt1",
             "one_of_everything",
             "primes_gated",
             "rope_pattern",

@@ -146,7 +146,7 @@ fn an_untrained_model_guesses() {
 #[test]
 fn a_small_step_downhill() {
     for (name, spec) in
-        [("gpt2", specs::gpt2()), ("smollm2", specs::smollm2()), ("article", specs::article())]
+        [("gpt2", specs::gpt2()), ("smollm2", specs::smollm2()), ("gpt1", specs::gpt1())]
     {
         let plan = specs::plan(name, &spec);
         let mut gpt = Gpt::new(plan, &UnitGain::new(plan, 2, Format::F32)).unwrap();

@@ -24,7 +24,7 @@ fn a_gpu_passes() {
     }
     let device = Device::gpu().unwrap();
     for (number, (name, spec)) in
-        [("gpt2", specs::gpt2()), ("smollm2", specs::smollm2()), ("article", specs::article())]
+        [("gpt2", specs::gpt2()), ("smollm2", specs::smollm2()), ("gpt1", specs::gpt1())]
             .into_iter()
             .enumerate()
     {
@@ -53,7 +53,7 @@ fn engines_pass_in_training() {
     }
     let gpu = Device::gpu().unwrap();
     for (name, spec) in
-        [("gpt2", specs::gpt2()), ("smollm2", specs::smollm2()), ("article", specs::article())]
+        [("gpt2", specs::gpt2()), ("smollm2", specs::smollm2()), ("gpt1", specs::gpt1())]
     {
         let found = self_test_training(specs::plan(name, &spec), &gpu).unwrap();
         assert_eq!(found.first_off(), None, "{name}");

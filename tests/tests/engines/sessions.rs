@@ -4,7 +4,7 @@
 use gpt_plan::Format;
 use gpt_runtime::{Device, Model, Session};
 use gpt_tests::compare::nmse;
-use gpt_tests::models::{Article, Bidirectional, Gpt2, SmolLm2};
+use gpt_tests::models::{Bidirectional, Gpt1, Gpt2, SmolLm2};
 use gpt_tests::unit_gain::UnitGain;
 use gpt_tests::{gpu, tokens};
 
@@ -71,7 +71,7 @@ fn smollm2_cached_chunked_and_truncated() {
 
 #[test]
 fn post_norm_cached_chunked_and_truncated() {
-    check::<Article>();
+    check::<Gpt1>();
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn check_hidden<M: gpt_runtime::Gpt>() {
 fn hidden_states_are_those_of_the_oracle() {
     check_hidden::<Gpt2>();
     check_hidden::<SmolLm2>();
-    check_hidden::<Article>();
+    check_hidden::<Gpt1>();
     check_hidden::<Bidirectional>();
 }
 

@@ -12,7 +12,7 @@ use super::norm::norm_backward;
 
 /// A block in the backward pass.
 #[derive(Clone, Copy)]
-pub struct Here<'a> {
+pub struct BlockContext<'a> {
     pub block: &'a BlockParameters,
     pub layer: u32,
     pub masks: Masks,
@@ -22,22 +22,22 @@ impl Gpt {
     /// The gradient of the block's input `x`, the residual stream.
     pub fn block_backward(
         &self,
-        here: Here<'_>,
+        context: BlockContext<'_>,
         x: &Matrix,
         d: &Matrix,
         gradient: &mut BlockParameters,
     ) -> Matrix {
         let kind = self.spec.norm;
-        let block = here.block;
+        let block = context.block;
         match self.spec.block {
             Block::PreNorm | Block::Sandwich | Block::PostBranch => {
                 let read_1 = self.read(block.norm_1.as_ref(), x);
-                let middle = x.add(&self.attended(here, &read_1));
+                let middle = x.add(&self.attended(context, &read_1));
                 let read_2 = self.read(block.norm_2.as_ref(), &middle);
-                let d_read = self.mlp_backward(here, &read_2, d, gradient);
+                let d_read = self.mlp_backward(context, &read_2, d, gradient);
                 let norm_2 = (block.norm_2.as_ref(), gradient.norm_2.as_mut());
                 let d = d.add(&self.read_backward(norm_2, &middle, &d_read));
-                let d_read = self.attend_backward(here, &read_1, &d, gradient);
+                let d_read = self.attend_backward(context, &read_1, &d, gradient);
                 let norm_1 = (block.norm_1.as_ref(), gradient.norm_1.as_mut());
                 d.add(&self.read_backward(norm_1, x, &d_read))
             }
@@ -46,22 +46,22 @@ impl Gpt {
                 let (Some(norm_1), Some(norm_2)) = norms else {
                     unreachable!("a post-norm block has two norms");
                 };
-                let sum_1 = x.add(&self.attended(here, x));
+                let sum_1 = x.add(&self.attended(context, x));
                 let middle = norm(kind, norm_1, &sum_1);
-                let mut pass = Pass::new(here.masks);
-                let sum_2 = middle.add(&self.mlp(here.layer, block, &middle, &mut pass));
+                let mut pass = Pass::new(context.masks);
+                let sum_2 = middle.add(&self.mlp(context.layer, block, &middle, &mut pass));
                 let norm_2 = (Some(norm_2), gradient.norm_2.as_mut());
                 let d = self.read_backward(norm_2, &sum_2, d);
-                let d = d.add(&self.mlp_backward(here, &middle, &d, gradient));
+                let d = d.add(&self.mlp_backward(context, &middle, &d, gradient));
                 let norm_1 = (Some(norm_1), gradient.norm_1.as_mut());
                 let d = self.read_backward(norm_1, &sum_1, &d);
-                d.add(&self.attend_backward(here, x, &d, gradient))
+                d.add(&self.attend_backward(context, x, &d, gradient))
             }
             Block::Parallel { norms } => {
                 let read_1 = self.read(block.norm_1.as_ref(), x);
                 let read_2 = self.read(block.norm_2.as_ref().or(block.norm_1.as_ref()), x);
-                let d_mlp = self.mlp_backward(here, &read_2, d, gradient);
-                let d_attention = self.attend_backward(here, &read_1, d, gradient);
+                let d_mlp = self.mlp_backward(context, &read_2, d, gradient);
+                let d_attention = self.attend_backward(context, &read_1, d, gradient);
                 let norm_1 = (block.norm_1.as_ref(), gradient.norm_1.as_mut());
                 if norms == 1 {
                     // Both read the output of one norm.
@@ -90,35 +90,35 @@ impl Gpt {
     /// The gradient of the output `out` of attention or MLP, from that of the stream.
     fn branch_backward(
         &self,
-        here: Here<'_>,
+        context: BlockContext<'_>,
         site: Site,
         own: (Option<&NormParameters>, Option<&mut NormParameters>),
         out: &Matrix,
         d: &Matrix,
     ) -> Matrix {
         let scale = self.spec.residual_scale.unwrap_or(1.0);
-        let d = here.masks.of_rows(site, here.layer, &d.scaled(scale));
+        let d = context.masks.of_rows(site, context.layer, &d.scaled(scale));
         self.read_backward(own, out, &d)
     }
 
-    fn attended(&self, here: Here<'_>, x: &Matrix) -> Matrix {
-        self.attend(here.layer, here.block, x, &mut Pass::new(here.masks))
+    fn attended(&self, context: BlockContext<'_>, x: &Matrix) -> Matrix {
+        self.attend(context.layer, context.block, x, &mut Pass::new(context.masks))
     }
 
     fn attend_backward(
         &self,
-        here: Here<'_>,
+        context: BlockContext<'_>,
         x: &Matrix,
         d: &Matrix,
         gradient: &mut BlockParameters,
     ) -> Matrix {
-        let Here { block, layer, masks } = here;
+        let BlockContext { block, layer, masks } = context;
         let raw = Qkv::split(&self.spec, &block.qkv.apply(x));
-        let qkv = raw.clone().normed(&self.spec, block).rotate(&self.spec, here.layer);
+        let qkv = raw.clone().normed(&self.spec, block).rotate(&self.spec, context.layer);
         let gathered = attention(&self.spec, &qkv, layer, masks);
         let out = block.attention_out.apply(&gathered);
         let own = (block.branch_norm_1.as_ref(), gradient.branch_norm_1.as_mut());
-        let d = self.branch_backward(here, Site::AttentionOut, own, &out, d);
+        let d = self.branch_backward(context, Site::AttentionOut, own, &out, d);
         let d = linear_backward(&gathered, &block.attention_out, &d, &mut gradient.attention_out);
         let d =
             attention_backward(&self.spec, &qkv, layer, masks, &d).rotate_back(&self.spec, layer);
@@ -128,12 +128,12 @@ impl Gpt {
 
     fn mlp_backward(
         &self,
-        here: Here<'_>,
+        context: BlockContext<'_>,
         x: &Matrix,
         d: &Matrix,
         gradient: &mut BlockParameters,
     ) -> Matrix {
-        let block = here.block;
+        let block = context.block;
         let mlp = &self.spec.mlp;
         let hidden = mlp.hidden as usize;
         let wide = block.mlp_up.apply(x);
@@ -145,7 +145,7 @@ impl Gpt {
         });
         let out = block.mlp_down.apply(&activated);
         let own = (block.branch_norm_2.as_ref(), gradient.branch_norm_2.as_mut());
-        let d = self.branch_backward(here, Site::MlpDown, own, &out, d);
+        let d = self.branch_backward(context, Site::MlpDown, own, &out, d);
         let d = linear_backward(&activated, &block.mlp_down, &d, &mut gradient.mlp_down);
         let d = Matrix::from_fn(wide.rows, wide.columns, |row, column| {
             let (wide, d) = (wide.row(row), d.row(row));

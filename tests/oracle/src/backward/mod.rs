@@ -23,7 +23,7 @@ use super::matrix::linear as apply;
 use super::norm::norm;
 use super::{Gpt, Masks, Matrix, Parameters, Pass, softmax};
 
-use block::Here;
+use block::BlockContext;
 use linear::{linear_backward, matrix_backward};
 use norm::norm_backward;
 
@@ -159,8 +159,8 @@ impl Gpt {
         };
         let blocks = self.parameters.blocks.iter().zip(&mut gradients.blocks);
         for (layer, ((block, gradient), stream)) in blocks.zip(&streams).enumerate().rev() {
-            let here = Here { block, layer: layer as u32, masks };
-            d = self.block_backward(here, stream, &d, gradient);
+            let context = BlockContext { block, layer: layer as u32, masks };
+            d = self.block_backward(context, stream, &d, gradient);
         }
         if let (Some(own), Some(gradient)) =
             (&self.parameters.embedding_norm, &mut gradients.embedding_norm)
