@@ -41,7 +41,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let opened = weights::open(from, plan, Some(Format::F32))?;
     let tokenizer = match &arguments.tokenizer.tokenizer {
         Some(path) => Some(Tokenizer::from_path(path)?),
-        None => Tokenizer::beside(from, opened.gguf())?,
+        None => Tokenizer::of_weights(from, opened.gguf())?,
     };
     let watched = Watched::new(plan, &opened);
     let mut notes = Vec::new();

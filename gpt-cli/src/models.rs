@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use gpt_runtime::__private::plan::Spec;
-use gpt_runtime::train::Saved;
+use gpt_runtime::train::SavedRun;
 use gpt_runtime::weights::{self, Weights};
 use gpt_runtime::{
     Device, Error, Gpt, LoadOptions, Model, Trainer, TrainerSettings, Untyped, gpt_model,
@@ -64,7 +64,7 @@ pub struct BuiltIn {
     load_embedded: fn(&'static [u8], &Device, &LoadOptions) -> Loaded,
     init: fn(&Device, u64, Format) -> Loaded,
     trainer: fn(&Device, &dyn Weights, TrainerSettings) -> Learning,
-    resume: fn(&Device, &Saved, TrainerSettings) -> Learning,
+    resume: fn(&Device, &SavedRun, TrainerSettings) -> Learning,
 }
 
 const fn built_in<M: Gpt>(name: &'static str) -> BuiltIn {
@@ -263,7 +263,7 @@ impl Chosen {
     }
 
     /// Resumes a training run.
-    pub fn resume(&self, device: &Device, saved: &Saved, settings: TrainerSettings) -> Learning {
+    pub fn resume(&self, device: &Device, saved: &SavedRun, settings: TrainerSettings) -> Learning {
         self.validate(device)?;
         match self.built_in {
             Some(model) => (model.resume)(device, saved, settings),

@@ -48,7 +48,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             None => found = Some(some),
             Some(found) => {
                 found.checks.extend(some.checks);
-                found.left_out.extend(some.left_out);
+                found.skipped_formats.extend(some.skipped_formats);
             }
         }
         Ok::<_, Failure>(())
@@ -78,7 +78,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 /// A sentence that says that the device can be trusted, or a failure that says why it cannot.
 fn verdict(name: &str, found: &SelfTest) -> Result<String, Failure> {
-    if let Some(off) = found.first_off() {
+    if let Some(off) = found.first_failed() {
         let tokens = if off.rows == 1 { "token" } else { "tokens" };
         return Err(Failure::Runtime(Error::device(format!(
             "{} cannot be trusted with {name}: {} of {} {tokens} in {} is off by an NMSE of {:.1e}, more than {:.0e}; use the CPU engine or another driver",
@@ -107,7 +107,7 @@ fn verdict(name: &str, found: &SelfTest) -> Result<String, Failure> {
 /// Prints the steps of one format, or the gradients, each with the greatest error of any layer.
 fn table(what: &str, found: &SelfTest) -> Result<(), Failure> {
     let mut out = output::stdout();
-    for format in &found.left_out {
+    for format in &found.skipped_formats {
         let text = format!(
             "{}: there are no kernels, because a matrix is larger than an adapter can bind",
             format.name()
@@ -159,11 +159,11 @@ fn report(found: &SelfTest) -> Result<(), Failure> {
             })
         })
         .collect();
-    let left_out: Vec<_> = found.left_out.iter().map(|f| f.name()).collect();
+    let skipped: Vec<_> = found.skipped_formats.iter().map(|f| f.name()).collect();
     output::json(&json!({
         "device": found.device, "reference": found.reference,
-        "trusted": found.first_off().is_none() && !checks.is_empty(),
-        "left_out": left_out, "checks": checks,
+        "trusted": found.first_failed().is_none() && !checks.is_empty(),
+        "left_out": skipped, "checks": checks,
     }))
 }
 
@@ -185,7 +185,7 @@ mod tests {
             device: "a GPU".to_owned(),
             reference: "plain Rust".to_owned(),
             checks: vec![check("qkv", 1e-12)],
-            left_out: Vec::new(),
+            skipped_formats: Vec::new(),
         };
         let message = verdict("gpt2", &found).ok();
         let expected = "a GPU can be trusted with gpt2: 1 step agrees with plain Rust";

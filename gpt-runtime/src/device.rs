@@ -211,7 +211,7 @@ impl Device {
     pub fn meter(&self) -> Result<Meter, Error> {
         match &self.engine {
             Engine::Cpu(cpu) => Ok(Meter(Measurement::Cpu(cpu::CpuMeter::new(cpu.clone())?))),
-            Engine::Gpu(gpu) => Ok(Meter(Measurement::Gpu(gpu.limits()?))),
+            Engine::Gpu(gpu) => Ok(Meter(Measurement::Gpu(gpu.peak_rates()?))),
         }
     }
 

@@ -83,7 +83,7 @@
 //! | reuse a prompt | [`Session::fork`], [`Session::truncate`] |
 //! | hold a conversation | [`Tokenizer::encode_chat`], [`text::Message`] |
 //! | train | [`Trainer`], [`TrainerSettings`], [`train::RandomWindows`] |
-//! | resume a run | [`Trainer::save`], [`train::Saved`] |
+//! | resume a run | [`Trainer::save`], [`train::SavedRun`] |
 //! | read and set parameters | [`Trainer::get`], [`Trainer::set`], [`Parameter`] |
 //! | write weights | [`weights::save`], [`weights::save_gguf`] |
 //! | check and tune a GPU | [`self_test`](fn@self_test), [`tune`](fn@tune), [`adapters`] |
@@ -235,7 +235,9 @@ macro_rules! gpt_model {
 
 /// Timings of the steps of a pass, and the peak rates and latency of a device.
 pub mod profile {
-    pub use crate::engine::{Clock, Latency, PartTime, PeakRates, Profile, StepTime, TrainProfile};
+    pub use crate::engine::{
+        Clock, KernelTime, Latency, PeakRates, Profile, StepTime, TrainProfile,
+    };
 }
 
 // Threads can share a model; a session, a generation or a trainer can move to another thread.

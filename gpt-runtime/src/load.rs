@@ -181,7 +181,7 @@ fn model_in_memory<M>(
     device: &Device,
     options: &LoadOptions,
 ) -> Result<Model<M>, Error> {
-    let tokenizer = || loaded.gguf().map_or(Ok(None), Tokenizer::within);
+    let tokenizer = || loaded.gguf().map_or(Ok(None), Tokenizer::from_gguf_metadata);
     model_of_checkpoint(vtable, device, (loaded, file), origin, tokenizer, options)
 }
 
@@ -194,7 +194,7 @@ fn load_file<M>(
     let start = Instant::now();
     let loaded = weights::open(path, vtable.plan, options.dtype)?;
     let file = start.elapsed();
-    let tokenizer = || Tokenizer::beside(path, loaded.gguf());
+    let tokenizer = || Tokenizer::of_weights(path, loaded.gguf());
     let origin = Origin::File(path.to_owned());
     model_of_checkpoint(vtable, device, (&loaded, file), origin, tokenizer, options)
 }

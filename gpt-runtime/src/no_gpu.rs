@@ -35,7 +35,7 @@ impl GpuDevice {
         Err(unavailable())
     }
 
-    pub fn limits(&self) -> Result<PeakRates, Error> {
+    pub fn peak_rates(&self) -> Result<PeakRates, Error> {
         Err(unavailable())
     }
 }

@@ -333,9 +333,9 @@ impl TrainingRun {
         let profile = self.trainer.profile(&self.batch)?;
         let kernels = self.plan.training.kernels.iter();
         let taken = kernels.map(|kernel| {
-            let mut parts = profile.parts.iter();
-            let part = parts.find(|part| part.name == kernel.name)?;
-            Some(part.seconds)
+            let mut times = profile.times.iter();
+            let time = times.find(|time| time.name == kernel.name)?;
+            Some(time.seconds)
         });
         self.candidate.add(taken.collect());
         Ok(())

@@ -38,7 +38,7 @@ async fn failed_test(gpu: &Device, plan: &'static Plan, formats: &[Format]) -> O
     let name = gpu.name();
     match self_test_async(plan, gpu, formats).await {
         Err(error) => Some(format!("the self-test of {name} failed: {error}")),
-        Ok(test) => test.first_off().map(|off| {
+        Ok(test) => test.first_failed().map(|off| {
             format!(
                 "{name} computes wrong results: the step {} has an error of {:.0e}",
                 off.step, off.error

@@ -5,7 +5,7 @@
 //! peak of the device, whichever is longer.
 
 use gpt_runtime::__private::plan::{Format, Plan, Work};
-use gpt_runtime::profile::{Clock, PartTime, PeakRates, Profile, TrainProfile};
+use gpt_runtime::profile::{Clock, KernelTime, PeakRates, Profile, TrainProfile};
 use gpt_runtime::{Error, Model, Session, Untyped};
 use serde_json::{Value, json};
 
@@ -23,7 +23,7 @@ pub struct Profiles {
 /// The times in a training step: of each kernel on a GPU, of each step of the plan on a CPU.
 pub struct Training {
     rows: usize,
-    parts: Vec<PartTime>,
+    times: Vec<KernelTime>,
 }
 
 struct Pass {
@@ -75,47 +75,47 @@ pub fn measure(
 impl Training {
     /// The median time of each kernel over `runs`, with batches of `rows` tokens.
     pub fn of(rows: usize, runs: &[TrainProfile]) -> Training {
-        let parts = runs[0].parts.iter().map(|part| {
+        let times = runs[0].times.iter().map(|time| {
             let same = |run: &TrainProfile| {
-                let mut parts = run.parts.iter();
-                let found = parts.find(|other| other.name == part.name);
+                let mut times = run.times.iter();
+                let found = times.find(|other| other.name == time.name);
                 found.map_or(0.0, |other| other.seconds)
             };
-            PartTime {
+            KernelTime {
                 seconds: output::Spread::of(runs.iter().map(same).collect()).median,
-                ..part.clone()
+                ..time.clone()
             }
         });
-        Training { rows, parts: parts.collect() }
+        Training { rows, times: times.collect() }
     }
 
     fn seconds(&self) -> f64 {
-        self.parts.iter().map(|part| part.seconds).sum()
+        self.times.iter().map(|time| time.seconds).sum()
     }
 
     fn json(&self) -> Value {
         let whole = self.seconds();
-        let steps = self.parts.iter().map(|part| {
-            json!({ "step": part.name, "times": part.times, "ms": part.seconds * 1e3, "share": part.seconds / whole })
+        let steps = self.times.iter().map(|time| {
+            json!({ "step": time.name, "times": time.runs, "ms": time.seconds * 1e3, "share": time.seconds / whole })
         });
         json!({ "pass": "train", "tokens": self.rows, "ms": whole * 1e3, "steps": steps.collect::<Vec<_>>() })
     }
 
     fn lines(&self) -> Vec<String> {
         let whole = self.seconds();
-        let times: usize = self.parts.iter().map(|part| part.times).sum();
+        let runs: usize = self.times.iter().map(|time| time.runs).sum();
         let first =
-            format!("training, {} tokens: {:.3} ms in {times} steps", self.rows, whole * 1e3);
-        let parts = self.parts.iter().map(|part| {
+            format!("training, {} tokens: {:.3} ms in {runs} steps", self.rows, whole * 1e3);
+        let times = self.times.iter().map(|time| {
             format!(
                 "  {:3} x {:28} {:9.3} ms {:5.1} %",
-                part.times,
-                part.name,
-                part.seconds * 1e3,
-                100.0 * part.seconds / whole
+                time.runs,
+                time.name,
+                time.seconds * 1e3,
+                100.0 * time.seconds / whole
             )
         });
-        std::iter::once(first).chain(parts).collect()
+        std::iter::once(first).chain(times).collect()
     }
 }
 

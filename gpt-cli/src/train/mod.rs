@@ -21,7 +21,7 @@ mod text;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use gpt_runtime::train::{Saved, TrainShape, Trainer, available_memory};
+use gpt_runtime::train::{SavedRun, TrainShape, Trainer, available_memory};
 use gpt_runtime::weights::{self, RandomWeights};
 use gpt_runtime::{Device, Untyped};
 use gpt_runtime::{Format, Plan};
@@ -128,9 +128,9 @@ struct Best {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     interrupt::listen();
     let lock = Lock::existing(&arguments.out)?;
-    let found = found(arguments)?;
+    let checkpoint = checkpoint(arguments)?;
     let given = (!arguments.data.is_empty()).then(|| Data::Several(arguments.data.clone()));
-    let (model, data, known) = match &found {
+    let (model, data, known) = match &checkpoint {
         None => {
             let data = given.clone().filter(|_| arguments.names_a_model());
             let data = data.ok_or_else(|| nothing_to_resume(&arguments.out))?;
@@ -174,7 +174,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let settings = options.settings(plan)?;
     introduce(plan, &text, &settings.shape(plan.spec.context))?;
     let spinner = Spinner::new("preparing the model");
-    let trainer = match &found {
+    let trainer = match &checkpoint {
         Some(saved) => model.resume(&device, saved, settings)?,
         None => start(arguments, &model, &device, &options, settings)?,
     };
@@ -194,9 +194,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// The checkpoint to resume from; none for a new run.
-fn found(arguments: &Arguments) -> Result<Option<Saved>, Failure> {
+fn checkpoint(arguments: &Arguments) -> Result<Option<SavedRun>, Failure> {
     let out = &arguments.out;
-    let saved = Saved::latest(out)?;
+    let saved = SavedRun::latest(out)?;
     if !arguments.resume {
         if let Some(saved) = saved {
             return Err(Failure::Input(format!(
@@ -233,7 +233,7 @@ fn nothing_to_resume(out: &Path) -> Failure {
 }
 
 /// The state of the run that is stored in a checkpoint.
-fn stored_run(saved: &Saved) -> Result<Run, Failure> {
+fn stored_run(saved: &SavedRun) -> Result<Run, Failure> {
     serde_json::from_value(saved.caller().clone()).map_err(|error| {
         Failure::Input(format!(
             "{} was not written by `gpt train`: {error}",
@@ -242,7 +242,7 @@ fn stored_run(saved: &Saved) -> Result<Run, Failure> {
     })
 }
 
-fn model_of(arguments: &Arguments, saved: &Saved, run: &Run) -> Result<Chosen, Failure> {
+fn model_of(arguments: &Arguments, saved: &SavedRun, run: &Run) -> Result<Chosen, Failure> {
     let trained = models::ALL.iter().find(|m| *(m.plan)().name == *saved.model());
     let keys = arguments.spec.as_deref().or(run.keys.as_deref());
     match (arguments.model, keys, trained) {

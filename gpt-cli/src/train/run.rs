@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use gpt_runtime::train::{RandomWindows, Saved, Trainer};
+use gpt_runtime::train::{RandomWindows, SavedRun, Trainer};
 use gpt_runtime::{Error, Sampling, Stop, Untyped, weights};
 use serde_json::{Value, json};
 
@@ -124,7 +124,7 @@ impl Loop {
             Some(lock) => lock,
             None => Lock::new(out)?,
         };
-        if Saved::latest(out)?.map_or(0, |saved| saved.step()) != done {
+        if SavedRun::latest(out)?.map_or(0, |saved| saved.step()) != done {
             return Err(Failure::Input(format!(
                 "another gpt train wrote to {} in the meantime; run the command again",
                 out.display()

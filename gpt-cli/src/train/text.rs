@@ -181,7 +181,7 @@ fn choose(arguments: &Arguments, text: &str) -> Result<Tokenizer, Failure> {
             ))),
             None => Ok(Tokenizer::from_path(Path::new(name))?),
         },
-        (None, Some(weights)) => Tokenizer::beside(weights, None)?.ok_or_else(|| {
+        (None, Some(weights)) => Tokenizer::of_weights(weights, None)?.ok_or_else(|| {
             Failure::Input(format!(
                 "there is no tokenizer beside {}; pass the tokenizer of these weights with --tokenizer",
                 weights.display()

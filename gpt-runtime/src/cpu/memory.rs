@@ -27,7 +27,7 @@ const LINE: usize = 64;
 /// Hands out regions of a model's memory.
 #[derive(Default)]
 pub struct Arena {
-    last: Mutex<Option<Open>>,
+    open: Mutex<Option<Open>>,
 }
 
 /// A mapping with free space.
@@ -83,21 +83,21 @@ impl Arena {
 
     /// Takes `len` bytes from the open mapping if it has room for them, otherwise from a new one.
     fn take(&self, len: usize) -> Result<(Arc<Mapping>, usize), Error> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let takes = len.next_multiple_of(LINE);
-        if let Some(open) = &mut *last
-            && open.mapping.len - open.used >= takes
+        if let Some(last) = &mut *open
+            && last.mapping.len - last.used >= takes
         {
-            let start = open.used;
-            open.used += takes;
-            return Ok((open.mapping.clone(), start));
+            let start = last.used;
+            last.used += takes;
+            return Ok((last.mapping.clone(), start));
         }
         let mapping = Arc::new(Mapping::new(takes)?);
-        let open = Open { mapping: mapping.clone(), used: takes };
+        let new = Open { mapping: mapping.clone(), used: takes };
         // The mapping with more free space stays open.
-        let left = |open: &Open| open.mapping.len - open.used;
-        if last.as_ref().is_none_or(|old| left(&open) > left(old)) {
-            *last = Some(open);
+        let left = |of: &Open| of.mapping.len - of.used;
+        if open.as_ref().is_none_or(|old| left(&new) > left(old)) {
+            *open = Some(new);
         }
         Ok((mapping, 0))
     }

@@ -17,7 +17,7 @@ use gpt_plan::{RowCount, SPLIT_KEYS};
 use crate::wait::Wait;
 use crate::{Error, Sampling};
 
-pub use profile::{Clock, Latency, PartTime, PeakRates, Profile, StepTime, TrainProfile};
+pub use profile::{Clock, KernelTime, Latency, PeakRates, Profile, StepTime, TrainProfile};
 #[cfg(feature = "train")]
 pub use train::{EngineTrainer, Learn, Precision, Sequences, TensorState, TrainerOptions, Update};
 

@@ -47,33 +47,33 @@ pub struct TrainProfile {
     /// The clock that measured the times.
     pub clock: Clock,
     /// The kernels or steps, in the order in which they first ran.
-    pub parts: Vec<PartTime>,
+    pub times: Vec<KernelTime>,
 }
 
 /// The time of one kernel (on a GPU) or one step of the plan (on a CPU) in a training step.
 #[derive(Clone, Debug)]
-pub struct PartTime {
+pub struct KernelTime {
     /// Its name in the plan.
     pub name: &'static str,
     /// Number of runs.
-    pub times: usize,
+    pub runs: usize,
     /// Total time of all runs, in seconds.
     pub seconds: f64,
 }
 
 impl TrainProfile {
     pub(crate) fn new(clock: Clock) -> TrainProfile {
-        TrainProfile { clock, parts: Vec::new() }
+        TrainProfile { clock, times: Vec::new() }
     }
 
     /// Counts one more run of `name`.
     pub(crate) fn add(&mut self, name: &'static str, seconds: f64) {
-        match self.parts.iter_mut().find(|part| part.name == name) {
-            Some(part) => {
-                part.times += 1;
-                part.seconds += seconds;
+        match self.times.iter_mut().find(|time| time.name == name) {
+            Some(time) => {
+                time.runs += 1;
+                time.seconds += seconds;
             }
-            None => self.parts.push(PartTime { name, times: 1, seconds }),
+            None => self.times.push(KernelTime { name, runs: 1, seconds }),
         }
     }
 }

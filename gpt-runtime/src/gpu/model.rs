@@ -402,8 +402,8 @@ impl<'a> ModelUpload<'a> {
         };
         let packing = (&matrix.layout, matrix.halves);
         let stored = if matrix.texture {
-            let chunk = texture::CHUNK;
-            let texture = texture::upload(&mut self.sender, name, &tensor, packing, chunk)?;
+            let bytes = texture::UPLOAD_BYTES;
+            let texture = texture::upload(&mut self.sender, name, &tensor, packing, bytes)?;
             DeviceMatrix::Texture(texture.create_view(&Default::default()))
         } else {
             let upload = |part| self.sender.buffer(name, &tensor, packing, part);

@@ -34,7 +34,7 @@ impl GpuDevice {
     /// # Errors
     /// Fails if the device has no memory for 128 MiB, if it fails, or if its timestamps do not
     /// advance.
-    pub fn limits(&self) -> Result<PeakRates, Error> {
+    pub fn peak_rates(&self) -> Result<PeakRates, Error> {
         let result = self.buffer("a measurement", 16, BufferUsages::STORAGE)?;
         // The input has the form in which matrices are kept.
         let (buffer, texture);
@@ -63,13 +63,13 @@ impl GpuDevice {
         let few = (Access::Read, few.as_entire_binding());
         let multiplying = seconds(&[ROOFLINE_MULTIPLY], few, MULTIPLYING)?;
         let seconds_of_reading = seconds(&[element, ROOFLINE_READ], source, reading as u32)?;
-        let limits = PeakRates {
+        let rates = PeakRates {
             bytes: MAX_BINDING as f64 / seconds_of_reading,
             // Matrices of all formats are multiplied in f32.
             products: [operations as f64 / multiplying; Format::ALL.len()],
         };
         self.check()?;
-        Ok(limits)
+        Ok(rates)
     }
 
     /// The seconds of the fastest of [`RUNS`] runs, after a first run that does not count.

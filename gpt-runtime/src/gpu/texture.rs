@@ -18,9 +18,9 @@ use crate::weights::HostTensor;
 
 /// The approximate number of bytes that are uploaded at a time, small enough that a cache still
 /// holds them when they are copied.
-pub const CHUNK: u64 = 4 << 20;
+pub const UPLOAD_BYTES: u64 = 4 << 20;
 
-/// Uploads `tensor` as a texture called `name`, about `chunk` bytes at a time. `packing` is the
+/// Uploads `tensor` as a texture called `name`, about `upload_bytes` at a time. `packing` is the
 /// layout, which has [rows of texels](MatrixLayout::texture_rows), and the halves.
 ///
 /// # Errors
@@ -30,13 +30,13 @@ pub fn upload(
     name: &str,
     tensor: &HostTensor<'_>,
     packing: (&MatrixLayout, u32),
-    chunk: u64,
+    upload_bytes: u64,
 ) -> Result<Texture, Error> {
     let layout = packing.0;
     let rows = layout.texture_rows().expect("a layout of a texture");
     let texture = create(sender.device, name, layout.element_bytes, rows)?;
     let row_bytes = TEXTURE_WIDTH * layout.element_bytes;
-    let step = panels_of(chunk, layout);
+    let step = panels_of(upload_bytes, layout);
     let mut y = 0;
     for start in (0..layout.panels).step_by(step as usize) {
         let panels = start..(start + step).min(layout.panels);

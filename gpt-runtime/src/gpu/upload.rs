@@ -17,17 +17,17 @@ pub struct PassUpload {
 }
 
 /// Bytes that a pass uploads, and their destination.
-pub struct Chunk<'a> {
+pub struct Upload<'a> {
     pub bytes: &'a [u8],
     pub to: &'a Buffer,
     /// The offset in `to`, in bytes.
     pub at: u64,
 }
 
-impl<'a> Chunk<'a> {
+impl<'a> Upload<'a> {
     /// An upload of `bytes` to the start of `to`.
-    pub fn new(bytes: &'a [u8], to: &'a Buffer) -> Chunk<'a> {
-        Chunk { bytes, to, at: 0 }
+    pub fn new(bytes: &'a [u8], to: &'a Buffer) -> Upload<'a> {
+        Upload { bytes, to, at: 0 }
     }
 }
 
@@ -42,7 +42,7 @@ impl PassUpload {
         Ok(PassUpload { staging: staging.transpose()? })
     }
 
-    /// Writes `chunks`, whose sizes are multiples of 4, and records their copies.
+    /// Writes `uploads`, whose sizes are multiples of 4, and records their copies.
     ///
     /// # Errors
     /// Fails if the device fails.
@@ -50,11 +50,11 @@ impl PassUpload {
         &self,
         device: &GpuDevice,
         encoder: &mut CommandEncoder,
-        chunks: &[Chunk<'_>],
+        uploads: &[Upload<'_>],
     ) -> Result<(), Error> {
         let Some(staging) = &self.staging else {
-            for chunk in chunks {
-                device.queue.write_buffer(chunk.to, chunk.at, chunk.bytes);
+            for upload in uploads {
+                device.queue.write_buffer(upload.to, upload.at, upload.bytes);
             }
             return device.check();
         };
@@ -64,17 +64,17 @@ impl PassUpload {
             device.not_mapped(format!("{} cannot map the upload buffer: {error}", device.name()))
         })?;
         let mut start = 0;
-        for chunk in chunks {
-            let end = start + chunk.bytes.len();
-            view.slice(start..end).copy_from_slice(chunk.bytes);
+        for upload in uploads {
+            let end = start + upload.bytes.len();
+            view.slice(start..end).copy_from_slice(upload.bytes);
             start = end;
         }
         drop(view);
         staging.unmap();
         let mut start = 0;
-        for chunk in chunks {
-            let bytes = chunk.bytes.len() as u64;
-            encoder.copy_buffer_to_buffer(staging, start, chunk.to, chunk.at, bytes);
+        for upload in uploads {
+            let bytes = upload.bytes.len() as u64;
+            encoder.copy_buffer_to_buffer(staging, start, upload.to, upload.at, bytes);
             start += bytes;
         }
         Ok(())

@@ -55,7 +55,7 @@ pub struct SelfTest {
     /// optimizer.
     pub checks: Vec<Check>,
     /// Formats without kernels in the plan, because some matrix is larger than a kernel can bind.
-    pub left_out: Vec<Format>,
+    pub skipped_formats: Vec<Format>,
 }
 
 /// The comparison of one step.
@@ -88,7 +88,7 @@ impl Check {
 
 impl SelfTest {
     /// The first check that failed, if any.
-    pub fn first_off(&self) -> Option<&Check> {
+    pub fn first_failed(&self) -> Option<&Check> {
         self.checks.iter().find(|check| !check.passed())
     }
 }
@@ -144,11 +144,11 @@ async fn compare(
         device: device.name(),
         reference: portable.name(),
         checks: Vec::new(),
-        left_out: Vec::new(),
+        skipped_formats: Vec::new(),
     };
     for &format in formats {
         if device.is_gpu() && !has_kernels(plan, format) {
-            found.left_out.push(format);
+            found.skipped_formats.push(format);
             continue;
         }
         let tested = UnitGain::new(plan, seeds[0], format);
@@ -318,7 +318,7 @@ mod tests {
         let device = Device::cpu().unwrap();
         for plan in [testing::gpt2(), testing::llama()] {
             let same = now(compare(plan, &device, &Format::ALL, [1, 1])).unwrap();
-            assert_eq!(same.first_off(), None);
+            assert_eq!(same.first_failed(), None);
             // Two passes over two layers of five steps, and what is around them.
             assert_eq!(same.checks.len(), Format::ALL.len() * 2 * 12);
             let other = now(compare(plan, &device, &Format::ALL, [1, 2])).unwrap();

@@ -65,13 +65,13 @@ impl Tokenizer {
     ///
     /// # Errors
     /// Fails if a file exists but cannot be read or is not a tokenizer.
-    pub fn beside(path: &Path, gguf: Option<&Gguf>) -> Result<Option<Tokenizer>, Error> {
+    pub fn of_weights(path: &Path, gguf: Option<&Gguf>) -> Result<Option<Tokenizer>, Error> {
         if let Some(gguf) = gguf {
-            return Tokenizer::within(gguf);
+            return Tokenizer::from_gguf_metadata(gguf);
         }
         match weights::find(path) {
             Ok(file) if weights::is_gguf(&file) => {
-                Tokenizer::within(&weights::read_metadata(&file)?)
+                Tokenizer::from_gguf_metadata(&weights::read_metadata(&file)?)
             }
             _ if path.is_dir() => source::in_folder(path),
             _ => source::in_folder(path.parent().unwrap_or(Path::new("."))),
@@ -82,7 +82,7 @@ impl Tokenizer {
     ///
     /// # Errors
     /// Fails if the kind of tokenizer is not supported, or if its data are damaged.
-    pub fn within(gguf: &Gguf) -> Result<Option<Tokenizer>, Error> {
+    pub fn from_gguf_metadata(gguf: &Gguf) -> Result<Option<Tokenizer>, Error> {
         // Models without a tokenizer: llama.cpp writes `none`, other tools `no_vocab`.
         let model = gguf.text("tokenizer.ggml.model");
         let has = model.is_some_and(|m| !["none", "no_vocab"].contains(&m));
@@ -90,7 +90,7 @@ impl Tokenizer {
     }
 
     fn new(source: source::Source) -> Result<Tokenizer, Error> {
-        let source::Source { mut inner, ends, tokens, templates, begins } = source;
+        let source::Source { mut inner, stop_ids, special_tokens, templates, adds_bos } = source;
         ends::mark(&mut inner).expect("tokens of the vocabulary");
         let decoder = decode::Decoder::new(inner.get_decoder()).ok_or_else(|| {
             Error::tokenizer(
@@ -98,10 +98,10 @@ impl Tokenizer {
                     .to_owned(),
             )
         })?;
-        let stop_ids = ends::find(&inner, &ends);
-        let bos = tokens.iter().find(|(name, _)| name == "bos_token");
+        let stop_ids = ends::find(&inner, &stop_ids);
+        let bos = special_tokens.iter().find(|(name, _)| name == "bos_token");
         let bos = bos.and_then(|(_, token)| inner.token_to_id(token));
-        let (prefix, adds) = match (begins, bos) {
+        let (prefix, adds) = match (adds_bos, bos) {
             (Some(false), _) => (Vec::new(), false),
             (Some(true), Some(bos)) => (vec![bos], false),
             _ => (affixes(&inner).0, true),
@@ -112,8 +112,8 @@ impl Tokenizer {
             adds,
             drops: coverage::drops(&inner),
             stop_ids: stop_ids.into(),
-            special: tokens.clone().into(),
-            chat: chat::Template::new(templates, tokens).map(Arc::new),
+            special: special_tokens.clone().into(),
+            chat: chat::Template::new(templates, special_tokens).map(Arc::new),
             marked: Arc::default(),
             inner: Arc::new(inner),
         })

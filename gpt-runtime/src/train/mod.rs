@@ -19,7 +19,7 @@ mod settings;
 mod trainer;
 
 pub use batch::Batch;
-pub use checkpoint::Saved;
+pub use checkpoint::SavedRun;
 pub(crate) use checkpoint::read_all_moments as read_moments;
 pub use data::{RandomWindows, Tokens, Width};
 pub use memory::available as available_memory;

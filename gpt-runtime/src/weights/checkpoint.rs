@@ -61,7 +61,7 @@ pub fn open(path: &Path, plan: &'static Plan, dtype: Option<Format>) -> Result<C
         None => config::read_beside(&path)?
             .map_or(Vec::new(), |config| config::check_config(&config, &plan.spec)),
     };
-    fit(&path.display().to_string(), archive, gguf, problems, plan, dtype)
+    resolve(&path.display().to_string(), archive, gguf, problems, plan, dtype)
 }
 
 /// Opens a GGUF file that is embedded in the program, like [`open`]. Messages call it `name`.
@@ -98,10 +98,10 @@ fn open_mapped(
 ) -> Result<Checkpoint, Error> {
     let (archive, gguf) = gguf::read(mapped, name)?;
     let problems = config::check_gguf(&gguf, &archive, &plan.spec);
-    fit(name, archive, Some(gguf), problems, plan, dtype)
+    resolve(name, archive, Some(gguf), problems, plan, dtype)
 }
 
-fn fit(
+fn resolve(
     name: &str,
     archive: Archive,
     gguf: Option<Gguf>,

@@ -336,7 +336,7 @@ mod tests {
                         assert_eq!(read.data, expected.data, "{}", plan.tensor(id).name);
                     }
                 }
-                let read = Tokenizer::beside(&path, opened.gguf()).unwrap().unwrap();
+                let read = Tokenizer::of_weights(&path, opened.gguf()).unwrap().unwrap();
                 assert_eq!(read.encode("hole").unwrap(), tokenizer.encode("hole").unwrap());
             }
         }

@@ -3,7 +3,7 @@
 //! handler, so an error that is not caught would be a panic.
 
 use gpt_plan::{Format, Plan};
-use gpt_runtime::train::{RandomWindows, Saved, Tokens};
+use gpt_runtime::train::{RandomWindows, SavedRun, Tokens};
 use gpt_runtime::weights::RandomWeights;
 use gpt_runtime::{AdamW, Device, Error, Model, Sampling, Stop, Trainer, TrainerSettings, Untyped};
 use gpt_tests::unit_gain::UnitGain;
@@ -175,7 +175,7 @@ fn a_training_run_goes_on_from_its_checkpoint_on_another_device() {
     let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["checkpoint-3"], "a checkpoint of a lost device was left");
     let (_own, device) = gpu::own_device().unwrap();
-    let saved = Saved::latest(&folder).unwrap().unwrap();
+    let saved = SavedRun::latest(&folder).unwrap().unwrap();
     let settings = saved.settings().clone();
     let mut trainer = Trainer::resume_plan(plan, &device, &saved, settings).unwrap();
     losses.extend((3..5).map(|_| step(&mut trainer).unwrap()));

@@ -8,7 +8,7 @@ use gpt_runtime::__private::engine::{
     EngineTrainer, Learn, Precision, TensorState, TrainerOptions, Update,
 };
 use gpt_runtime::__private::gpu::{GpuDevice, GpuTrainer};
-use gpt_runtime::train::{Batch as Sequences, RandomWindows, Saved, Tokens};
+use gpt_runtime::train::{Batch as Sequences, RandomWindows, SavedRun, Tokens};
 use gpt_runtime::weights::{RandomWeights, Weights};
 use gpt_runtime::{AdamW, Device, Trainer, TrainerSettings};
 use gpt_tests::oracle::Gpt;
@@ -190,7 +190,7 @@ fn a_run_skips_overflows_and_resumes_exactly() {
     let plan = specs::plan("Learner", &specs::smollm2());
     let device = Device::gpu().unwrap();
     let resume = |folder: &tempfile::TempDir| -> Trainer {
-        let saved = Saved::latest(folder).unwrap().unwrap();
+        let saved = SavedRun::latest(folder).unwrap().unwrap();
         let settings = TrainerSettings { precision: Precision::F16, ..saved.settings().clone() };
         Trainer::resume_plan(plan, &device, &saved, settings).unwrap()
     };

@@ -11,8 +11,8 @@ fn the_cpu_passes_on_every_odd_spec() {
     let device = Device::cpu().unwrap();
     for (number, (name, spec)) in specs::odd().into_iter().enumerate() {
         let found = self_test(specs::plan(name, &spec), &device, &formats(number)).unwrap();
-        assert_eq!(found.first_off(), None, "{name}");
-        assert!(found.left_out.is_empty(), "{name}");
+        assert_eq!(found.first_failed(), None, "{name}");
+        assert!(found.skipped_formats.is_empty(), "{name}");
         assert!(found.reference.contains("portable"), "{}", found.reference);
     }
 }
@@ -30,7 +30,7 @@ fn a_gpu_passes() {
     {
         let formats = formats(number);
         let found = self_test(specs::plan(name, &spec), &device, &formats).unwrap();
-        assert_eq!(found.first_off(), None, "{name}");
+        assert_eq!(found.first_failed(), None, "{name}");
         let steps = specs::plan(name, &spec).steps().filter(|(layer, _)| *layer < 2);
         assert_eq!(found.checks.len(), formats.len() * (2 * steps.count() + 2), "{name}");
     }
@@ -46,7 +46,7 @@ fn engines_pass_in_training() {
     let cpu = Device::cpu().unwrap();
     for (name, spec) in specs::odd() {
         let found = self_test_training(specs::plan(name, &spec), &cpu).unwrap();
-        assert_eq!(found.first_off(), None, "{name}");
+        assert_eq!(found.first_failed(), None, "{name}");
     }
     if gpu::device().is_none() {
         return;
@@ -56,7 +56,7 @@ fn engines_pass_in_training() {
         [("gpt2", specs::gpt2()), ("smollm2", specs::smollm2()), ("gpt1", specs::gpt1())]
     {
         let found = self_test_training(specs::plan(name, &spec), &gpu).unwrap();
-        assert_eq!(found.first_off(), None, "{name}");
+        assert_eq!(found.first_failed(), None, "{name}");
     }
 }
 
@@ -80,7 +80,7 @@ fn a_wrong_kernel_of_training_is_named() {
     ] {
         let plan = mutant(kernel, right, wrong, |plan| &mut plan.training.kernels);
         let found = self_test_training(plan, &device).unwrap();
-        let off = found.first_off().map(|check| check.step);
+        let off = found.first_failed().map(|check| check.step);
         assert_eq!(off, Some(step), "{kernel}");
     }
 }
@@ -96,7 +96,7 @@ fn a_wrong_sampling_kernel_is_named() {
     for (kernel, step) in [("greatest", "sample"), ("collect", "sample_truncated")] {
         let plan = mutant(kernel, &vocab, "VOCAB: u32 = 4u;", |plan| &mut plan.kernels);
         let found = self_test(plan, &device, &[Format::F32]).unwrap();
-        let off = found.first_off().map(|check| check.step);
+        let off = found.first_failed().map(|check| check.step);
         assert_eq!(off, Some(step), "{kernel}");
     }
 }
@@ -138,13 +138,13 @@ fn a_wrong_kernel_of_a_gpu_is_named() {
         };
         let plan = mutant(&kernel, right, wrong, |plan| &mut plan.kernels);
         let found = self_test(plan, &device, &[Format::F32]).unwrap();
-        let off = found.first_off().unwrap_or_else(|| panic!("{kernel} passed"));
+        let off = found.first_failed().unwrap_or_else(|| panic!("{kernel} passed"));
         let of_phase = |check: &Check| (check.rows == 1) == (phase == "decode");
         assert!(off.step == step && of_phase(off), "{kernel}: {off:?}");
         // The other formats have different kernels.
         if step != "attention" {
             let found = self_test(plan, &device, &[Format::Q8]).unwrap();
-            assert_eq!(found.first_off(), None, "{kernel}");
+            assert_eq!(found.first_failed(), None, "{kernel}");
         }
     }
 }

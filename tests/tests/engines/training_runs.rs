@@ -2,7 +2,7 @@
 //! uninterrupted one.
 
 use gpt_plan::{Format, Plan, Recompute, Spec};
-use gpt_runtime::train::{RandomWindows, Saved, Schedule, Tokens};
+use gpt_runtime::train::{RandomWindows, SavedRun, Schedule, Tokens};
 use gpt_runtime::weights::RandomWeights;
 use gpt_runtime::{AdamW, Device, Trainer, TrainerSettings};
 use gpt_tests::{gpu, specs};
@@ -61,7 +61,7 @@ fn resumes_exactly(spec: Spec, device: &Device) {
     let mut halves = run.learn(&mut first, HALF);
     first.save(&folder, &Value::Null).unwrap();
     drop(first);
-    let saved = Saved::latest(&folder).unwrap().unwrap();
+    let saved = SavedRun::latest(&folder).unwrap().unwrap();
     let settings = saved.settings().clone();
     let mut second = Trainer::resume_plan(run.plan, device, &saved, settings).unwrap();
     halves.extend(run.learn(&mut second, STEPS));
@@ -93,9 +93,9 @@ fn profiling_changes_nothing(device: &Device) {
         let batch = run.data.batch(step);
         let profile = timed.profile(&batch).unwrap();
         plain.step(&batch).unwrap();
-        assert!(profile.parts.iter().all(|part| part.seconds > 0.0));
-        let times = |name| profile.parts.iter().find(|part| part.name == name).map(|p| p.times);
-        assert_eq!(times("attention"), Some(run.plan.spec.layers as usize));
+        assert!(profile.times.iter().all(|time| time.seconds > 0.0));
+        let runs = |name| profile.times.iter().find(|time| time.name == name).map(|time| time.runs);
+        assert_eq!(runs("attention"), Some(run.plan.spec.layers as usize));
     }
     let batch = run.data.batch(3);
     assert_eq!(timed.steps(), plain.steps());

@@ -15,8 +15,8 @@ pub struct FloatPanels<'a> {
 }
 
 impl FloatPanels<'_> {
-    /// The indices of depth `from..to` of a panel.
-    fn steps(&self, panel: usize, from: usize, to: usize) -> &[f32] {
+    /// The slice `from..to` of the depth of a panel.
+    fn depth_slice(&self, panel: usize, from: usize, to: usize) -> &[f32] {
         let start = (panel * self.layout.columns + from) * PANEL;
         &self.values[start..][..(to - from) * PANEL]
     }
@@ -55,14 +55,14 @@ impl Panels for FloatPanels<'_> {
         to: usize,
         scratch: &'a mut [f32],
     ) -> PanelSlice<'a> {
-        let stored = self.steps(panel, from, to);
+        let stored = self.depth_slice(panel, from, to);
         if !self.rounds {
             return PanelSlice::Plain(stored);
         }
         if kernels.has_pairs() {
             let pairs: &mut [Bf16Pair] = bytemuck::cast_slice_mut(scratch);
-            let steps = Strided { data: stored, stride: PANEL };
-            kernels.pair_rows(steps, [to - from, PANEL], pairs);
+            let slice = Strided { data: stored, stride: PANEL };
+            kernels.pair_rows(slice, [to - from, PANEL], pairs);
             return PanelSlice::Pairs(pairs);
         }
         let scratch = &mut scratch[..stored.len()];
@@ -72,7 +72,7 @@ impl Panels for FloatPanels<'_> {
     }
 
     fn stored(&self, panel: usize, from: usize, to: usize, part: [usize; 2]) -> &[u8] {
-        part_of(bytemuck::cast_slice(self.steps(panel, from, to)), part)
+        part_of(bytemuck::cast_slice(self.depth_slice(panel, from, to)), part)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::engine::{LogitsRequest, SessionOptions};
 use crate::gpu::device::GpuDevice;
 use crate::gpu::layout;
 use crate::gpu::model::SharedModel;
-use crate::gpu::upload::Chunk;
+use crate::gpu::upload::Upload;
 
 /// One sequence.
 pub struct GpuSession {
@@ -106,13 +106,13 @@ impl GpuSession {
         sampling: Option<&SamplingUniform>,
     ) -> Result<(), Error> {
         let buffers = &self.buffers;
-        let mut chunks = vec![
-            Chunk::new(bytes_of(&uniforms[0]), &buffers.pass_uniforms[0]),
-            Chunk::new(bytes_of(&uniforms[1]), &buffers.pass_uniforms[1]),
-            Chunk::new(cast_slice(tokens), &buffers.tokens),
+        let mut uploads = vec![
+            Upload::new(bytes_of(&uniforms[0]), &buffers.pass_uniforms[0]),
+            Upload::new(bytes_of(&uniforms[1]), &buffers.pass_uniforms[1]),
+            Upload::new(cast_slice(tokens), &buffers.tokens),
         ];
-        chunks.extend(sampling.map(|s| Chunk::new(bytes_of(s), &buffers.sampling)));
-        buffers.upload.record(self.device(), encoder, &chunks)
+        uploads.extend(sampling.map(|s| Upload::new(bytes_of(s), &buffers.sampling)));
+        buffers.upload.record(self.device(), encoder, &uploads)
     }
 
     /// Submits a pass that [`upload`](Self::upload) began.

@@ -13,7 +13,7 @@ use crate::Error;
 use crate::gpu::buffer_set::BufferSet;
 use crate::gpu::device::GpuDevice;
 use crate::gpu::tables;
-use crate::gpu::upload::{Chunk, PassUpload};
+use crate::gpu::upload::{PassUpload, Upload};
 use crate::weights::Weights;
 
 /// `TrainPassUniform` in `shared/train_pass.wgsl`.
@@ -149,8 +149,8 @@ impl TrainBuffers {
     }
 
     /// The upload of uniform `index`.
-    pub fn pass_uniform<'a>(&'a self, index: u32, bytes: &'a [u8]) -> Chunk<'a> {
-        Chunk { bytes, to: &self.pass_uniforms, at: u64::from(index * UNIFORM_STRIDE) }
+    pub fn pass_uniform<'a>(&'a self, index: u32, bytes: &'a [u8]) -> Upload<'a> {
+        Upload { bytes, to: &self.pass_uniforms, at: u64::from(index * UNIFORM_STRIDE) }
     }
 
     /// Fills every element that a pass must not depend on with NaN, and padding with zeros, for

@@ -21,15 +21,15 @@ impl GpuTrainer {
         self.buffers.upload.submit(&self.device, encoder);
         self.device.wait()?;
         let mut stages = self.stages(batch, &ranges, true);
-        stages.push(self.squares());
+        stages.push(self.squares_stage());
         self.time(&stages, &mut profile)?;
         let norm = self.norm()? / f64::from(update.scale);
         if norm.is_finite() {
             let mut encoder = self.device.encoder();
-            self.prepare_moves(&mut encoder, update, norm)?;
+            self.prepare_update(&mut encoder, update, norm)?;
             self.buffers.upload.submit(&self.device, encoder);
             self.device.wait()?;
-            self.time(&[self.moves()], &mut profile)?;
+            self.time(&[self.update_stage()], &mut profile)?;
         }
         Ok((profile, norm))
     }

@@ -13,7 +13,7 @@ use super::pass::{self, TrainPass};
 use crate::Error;
 use crate::engine::{Learn, Precision, Sequences, TrainerOptions, Update};
 use crate::gpu::device::GpuDevice;
-use crate::gpu::upload::Chunk;
+use crate::gpu::upload::Upload;
 use crate::weights::Weights;
 
 /// A model that is trained on a GPU.
@@ -139,7 +139,7 @@ impl GpuTrainer {
             .collect();
         for (name, tokens) in [(BufferId::Tokens, batch.inputs), (BufferId::Targets, batch.targets)]
         {
-            uploads.push(Chunk::new(cast_slice(tokens), buffers.get(name, 0)));
+            uploads.push(Upload::new(cast_slice(tokens), buffers.get(name, 0)));
         }
         buffers.upload.record(&self.device, encoder, &uploads)?;
         if learn.is_some() && options.first {
@@ -192,12 +192,12 @@ impl GpuTrainer {
     }
 
     /// The stage that sums the squares of all gradients.
-    pub(super) fn squares(&self) -> Stage<'_> {
+    pub(super) fn squares_stage(&self) -> Stage<'_> {
         Stage::without_batch(&self.pass.squares, 0)
     }
 
     /// The stage that updates the parameters.
-    pub(super) fn moves(&self) -> Stage<'_> {
+    pub(super) fn update_stage(&self) -> Stage<'_> {
         Stage::without_batch(&self.pass.update, self.buffers.update_uniform())
     }
 
@@ -206,7 +206,7 @@ impl GpuTrainer {
         let mut encoder = self.device.encoder();
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
-            self.record_stage(&mut pass, &self.squares());
+            self.record_stage(&mut pass, &self.squares_stage());
         }
         let sums = &self.pass.square_sums;
         let bytes = sums.size();
@@ -223,10 +223,10 @@ impl GpuTrainer {
             return Ok(norm);
         }
         let mut encoder = self.device.encoder();
-        self.prepare_moves(&mut encoder, update, norm)?;
+        self.prepare_update(&mut encoder, update, norm)?;
         {
             let mut pass = encoder.begin_compute_pass(&Default::default());
-            self.record_stage(&mut pass, &self.moves());
+            self.record_stage(&mut pass, &self.update_stage());
         }
         self.buffers.upload.submit(&self.device, encoder);
         self.device.wait()?;
@@ -234,7 +234,7 @@ impl GpuTrainer {
     }
 
     /// Records the upload of the optimizer's uniform, for gradients whose norm is `norm`.
-    pub(super) fn prepare_moves(
+    pub(super) fn prepare_update(
         &mut self,
         encoder: &mut CommandEncoder,
         update: &Update,
@@ -256,8 +256,8 @@ impl GpuTrainer {
             clip: (clip / f64::from(update.scale)) as f32,
         };
         let buffers = &self.buffers;
-        let chunk = buffers.pass_uniform(buffers.update_uniform(), bytes_of(&uniform));
-        buffers.upload.record(&self.device, encoder, &[chunk])
+        let upload = buffers.pass_uniform(buffers.update_uniform(), bytes_of(&uniform));
+        buffers.upload.record(&self.device, encoder, &[upload])
     }
 }
 

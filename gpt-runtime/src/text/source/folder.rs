@@ -126,7 +126,7 @@ fn added(folder: &Path, config: &Json, vocab: &Json) -> Result<Vec<Json>, Error>
 fn beside(folder: &Path, config: &Json, inner: tokenizers::Tokenizer) -> Result<Source, Error> {
     let mut source = with_config(config, inner);
     for name in ["config.json", "generation_config.json"] {
-        source.ends.extend(ends(&optional(&folder.join(name))?));
+        source.stop_ids.extend(stop_ids(&optional(&folder.join(name))?));
     }
     source.templates = templates(folder, config)?;
     Ok(source)
@@ -144,16 +144,16 @@ pub fn with_config(config: &Json, inner: tokenizers::Tokenizer) -> Source {
     let tokens: Vec<(String, String)> = SPECIAL.iter().filter_map(token).collect();
     let eos = tokens.iter().find(|(name, _)| name == "eos_token");
     Source {
-        ends: eos.and_then(|(_, token)| inner.token_to_id(token)).into_iter().collect(),
-        tokens,
+        stop_ids: eos.and_then(|(_, token)| inner.token_to_id(token)).into_iter().collect(),
+        special_tokens: tokens,
         templates: Templates::default(),
-        begins: config.get("add_bos_token").and_then(Json::as_bool),
+        adds_bos: config.get("add_bos_token").and_then(Json::as_bool),
         inner,
     }
 }
 
 /// The tokens that end a text, according to a `config.json` or `generation_config.json`.
-pub fn ends(config: &Json) -> Vec<u32> {
+pub fn stop_ids(config: &Json) -> Vec<u32> {
     let ids = match config.get("eos_token_id") {
         Some(Json::Array(list)) => list.as_slice(),
         Some(id) => std::slice::from_ref(id),

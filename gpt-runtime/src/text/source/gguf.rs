@@ -86,7 +86,7 @@ pub fn read(gguf: &Gguf) -> Result<Source, Error> {
         (gguf.text(WHOLE), gguf.text(CONFIG).map(serde_json::from_str::<Json>))
     {
         let mut source = folder::with_config(&config, parse(json.as_bytes(), WHOLE)?);
-        source.ends.extend(folder::ends(&config));
+        source.stop_ids.extend(folder::stop_ids(&config));
         return Ok(Source { templates: templates(gguf), ..source });
     }
     let bad = |what: &str| {
@@ -112,10 +112,11 @@ pub fn read(gguf: &Gguf) -> Result<Source, Error> {
             // llama.cpp spells the key like this.
             let sep = id("seperator_token_id").or_else(|| id("separator_token_id"));
             let sep = sep.or(eos).or(bert.then_some(102));
-            let (mut json, begins, separates) = encoding(gguf, &vocabulary).map_err(|e| bad(&e))?;
-            let begins = gguf.flag(&key("add_bos_token")).unwrap_or(begins);
+            let (mut json, adds_bos, separates) =
+                encoding(gguf, &vocabulary).map_err(|e| bad(&e))?;
+            let adds_bos = gguf.flag(&key("add_bos_token")).unwrap_or(adds_bos);
             let separates = gguf.flag(&key("add_sep_token")).unwrap_or(separates);
-            let ends = Ends { bos: bos.filter(|_| begins), sep: sep.filter(|_| separates) };
+            let ends = Ends { bos: bos.filter(|_| adds_bos), sep: sep.filter(|_| separates) };
             json["post_processor"] = post_processor(&vocabulary, &ends);
             if spm && gguf.text("general.architecture") == Some("phi3") {
                 strip_blanks(&mut json);
@@ -139,10 +140,10 @@ pub fn read(gguf: &Gguf) -> Result<Source, Error> {
         .filter_map(|(name, id)| Some((format!("{name}_token"), text(id)?)))
         .collect();
     Ok(Source {
-        ends: [eos, id("eot_token_id"), id("eom_token_id")].into_iter().flatten().collect(),
+        stop_ids: [eos, id("eot_token_id"), id("eom_token_id")].into_iter().flatten().collect(),
         templates: templates(gguf),
-        tokens,
-        begins: None,
+        special_tokens: tokens,
+        adds_bos: None,
         inner,
     })
 }
@@ -162,7 +163,7 @@ fn encoding(gguf: &Gguf, vocabulary: &Vocabulary<'_>) -> Result<(Json, bool, boo
                 format!("its pre-tokenizer {pre:?} is not known; name a tokenizer.json instead")
             })?;
             let json = super::byte_level(vocabulary, &merges, row);
-            Ok((json, row.begins, row.separates))
+            Ok((json, row.adds_bos, row.separates))
         }
         Some("llama") => {
             let scores = gguf.list(&key("scores")).ok_or("it has no scores")?;

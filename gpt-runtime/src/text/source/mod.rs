@@ -34,23 +34,23 @@ use crate::weights::{self, Gguf};
 pub struct Source {
     pub inner: tokenizers::Tokenizer,
     /// Tokens that end a text, in addition to those that are known by their names.
-    pub ends: Vec<u32>,
+    pub stop_ids: Vec<u32>,
     /// The special tokens by the names that templates have for them: `bos_token`, `eos_token`, ..
-    pub tokens: Vec<(String, String)>,
+    pub special_tokens: Vec<(String, String)>,
     pub templates: Templates,
     /// Whether a text begins with BOS, if the settings beside the `tokenizer.json` of `inner` say
     /// so.
-    pub begins: Option<bool>,
+    pub adds_bos: Option<bool>,
 }
 
 impl From<tokenizers::Tokenizer> for Source {
     fn from(inner: tokenizers::Tokenizer) -> Source {
         Source {
             inner,
-            ends: Vec::new(),
-            tokens: Vec::new(),
+            stop_ids: Vec::new(),
+            special_tokens: Vec::new(),
             templates: Templates::default(),
-            begins: None,
+            adds_bos: None,
         }
     }
 }

@@ -19,7 +19,7 @@ pub struct PreTokenizer {
     /// Whether a word that is a token is not merged from its parts.
     pub ignores_merges: bool,
     /// Whether a text begins with BOS by default.
-    pub begins: bool,
+    pub adds_bos: bool,
     /// Whether a text ends with a separator by default.
     pub separates: bool,
 }
@@ -130,7 +130,7 @@ const fn row(names: &'static [&'static str], cuts: &'static [Cut]) -> PreTokeniz
         cuts,
         composes: false,
         ignores_merges: false,
-        begins: false,
+        adds_bos: false,
         separates: false,
     }
 }
@@ -146,8 +146,8 @@ impl PreTokenizer {
         self
     }
 
-    const fn begins(mut self) -> Self {
-        self.begins = true;
+    const fn adds_bos(mut self) -> Self {
+        self.adds_bos = true;
         self
     }
 
@@ -163,13 +163,13 @@ static TABLE: &[PreTokenizer] = &[
         "gigachat", "a.x-4.0", "jina-es", "jina-de", "jina-v2-es", "jina-v2-de"], &[Gpt2]),
     row(&["olmo", "mpt"], &[Gpt2]).composes(),
     row(&["modern-bert"], &[Gpt2]).composes().separates(),
-    row(&["jina-v1-en", "jina-v2-code", "roberta-bpe"], &[Gpt2]).begins().separates(),
+    row(&["jina-v1-en", "jina-v2-code", "roberta-bpe"], &[Gpt2]).adds_bos().separates(),
     row(&["smollm", "starcoder", "refact", "codeshell", "exaone", "minerva-7b", "mellum2"],
         &[Digits, Gpt2]),
     row(&["command-r"], &[Digits, Gpt2]).composes(),
     row(&["falcon"], &[Punctuation, Gpt2, DigitRuns, At("[0-9][0-9][0-9]")]),
     row(&["llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2"],
-        &[At(GPT4)]).ignores_merges().begins(),
+        &[At(GPT4)]).ignores_merges().adds_bos(),
     row(&["dbrx", "smaug-bpe", "glm4", "chatglm-bpe"], &[At(GPT4)]),
     row(&["qwen2", "deepseek-r1-qwen", "megrez", "kormo", "f2llmv2", "stablelm2"], &[At(QWEN2)])
         .composes(),
@@ -179,7 +179,7 @@ static TABLE: &[PreTokenizer] = &[
         r"| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"))]).composes(),
     row(&["gpt-4o", "llama4", "kanana2", "talkie", "minimax-m2"], &[At(GPT4O)]),
     row(&["tiny_aya", "cohere2moe"], &[At(r"\d{1,3}(?=(?:\d{3})*\b)"), At(GPT4O)]),
-    row(&["tekken"], &[At(TEKKEN)]).ignores_merges().begins(),
+    row(&["tekken"], &[At(TEKKEN)]).ignores_merges().adds_bos(),
     row(&["kimi-k2"], &[At(concat!(r"[\p{Han}]+|", cased_words!(
         r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]",
         "(?i:'s|'t|'re|'ve|'m|'ll|'d)?", "{1,3}", r"[\r\n]*")))]),
@@ -199,7 +199,7 @@ static TABLE: &[PreTokenizer] = &[
         r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s{512}(?!\S)|\s{256}(?!\S)|\s{128}(?!\S)",
         r"|\s{64}(?!\S)|\s{32}(?!\S)|\s{16}(?!\S)|\s{8}(?!\S)|\s{4}(?!\S)|\s{1,2}(?!\S)|\s{1}"))]),
     row(&["chameleon"], &[At("<sentinel:[0-9]+>"), At("(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z"),
-        At(r"([\t\n]|    |  )"), EachPunctuation, Digits, Gpt2]).begins(),
+        At(r"([\t\n]|    |  )"), EachPunctuation, Digits, Gpt2]).adds_bos(),
     row(&["bailingmoe", "bailingmoe2", "llada-moe"], &[At(concat!(
         r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}",
         r"| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"))]),

@@ -104,7 +104,7 @@ fn a_conversation_begins_with_one_bos() {
             .map(|(key, json)| (format!("ggml.{key}"), super::gguf::value(json)))
             .collect();
         values.push(("chat_template".to_owned(), super::gguf::value(&template.into())));
-        let tokenizer = Tokenizer::within(&super::gguf::gguf(values)).unwrap().unwrap();
+        let tokenizer = Tokenizer::from_gguf_metadata(&super::gguf::gguf(values)).unwrap().unwrap();
         assert_eq!(tokenizer.encode_chat(&messages).unwrap(), [1, 3], "{template}");
         assert_eq!(tokenizer.stop_ids(), [2]);
     }

@@ -31,7 +31,7 @@ pub fn tokenizer(name: &str) -> Tokenizer {
 pub fn of_gguf(values: &Json) -> Tokenizer {
     let values = values.as_object().unwrap();
     let values = values.iter().map(|(key, json)| (format!("ggml.{key}"), value(json)));
-    Tokenizer::within(&gguf(values)).unwrap().unwrap()
+    Tokenizer::from_gguf_metadata(&gguf(values)).unwrap().unwrap()
 }
 
 fn check(name: &str, tokenizer: &Tokenizer, expected: &Json) {

@@ -31,7 +31,7 @@ pub fn value(json: &Json) -> Value {
 fn a_gguf_without_vocabulary_has_no_tokenizer() {
     for name in ["none", "no_vocab"] {
         let file = gguf(vec![("ggml.model", Value::Text(name.to_owned()))]);
-        assert!(Tokenizer::within(&file).unwrap().is_none());
+        assert!(Tokenizer::from_gguf_metadata(&file).unwrap().is_none());
     }
 }
 
@@ -51,7 +51,7 @@ fn byte_level_with_separate_digits() {
             ("ggml.bos_token_id", Value::Unsigned(258)),
             ("chat_template", Value::Text("{{ bos_token }}{{ messages[0].content }}".to_owned())),
         ];
-        Tokenizer::beside(Path::new("x.gguf"), Some(&gguf(values))).map(Option::unwrap)
+        Tokenizer::of_weights(Path::new("x.gguf"), Some(&gguf(values))).map(Option::unwrap)
     };
     assert_eq!(tokenizer("gpt-2").unwrap().encode_prompt("hi12").unwrap(), [257, 256]);
     assert_eq!(tokenizer("smollm").unwrap().encode_prompt("hi12").unwrap(), [257, 49, 50]);
@@ -91,7 +91,8 @@ fn sentence_pieces_merge_by_score_and_fall_back_to_bytes() {
         ("ggml.bos_token_id", Value::Unsigned(1)),
         ("ggml.eos_token_id", Value::Unsigned(2)),
     ];
-    let tokenizer = Tokenizer::beside(Path::new("x.gguf"), Some(&gguf(values))).unwrap().unwrap();
+    let tokenizer =
+        Tokenizer::of_weights(Path::new("x.gguf"), Some(&gguf(values))).unwrap().unwrap();
     assert_eq!(tokenizer.encode_prompt("ab a").unwrap(), [1, 264, 262]);
     let crab = tokenizer.encode("aé").unwrap();
     assert_eq!(crab, [262, 3 + 0xC3, 3 + 0xA9]);
@@ -123,8 +124,9 @@ fn control_tokens_of_phi3() {
         .map(|(key, value)| (key.to_owned(), value))
     };
     let encode = |architecture: &str| {
-        let tokenizer =
-            Tokenizer::within(&Gguf::from_values(values(architecture))).unwrap().unwrap();
+        let tokenizer = Tokenizer::from_gguf_metadata(&Gguf::from_values(values(architecture)))
+            .unwrap()
+            .unwrap();
         tokenizer.encode("<s> <|user|> a").unwrap()
     };
     assert_eq!(encode("llama"), [1, 4, 2, 4, 3]);

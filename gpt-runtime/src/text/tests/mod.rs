@@ -45,7 +45,9 @@ fn write_pair(folder: &Path) {
 #[test]
 fn gpt2s_two_files() {
     let folder = tempfile::tempdir().unwrap();
-    assert!(Tokenizer::beside(&folder.path().join("model.safetensors"), None).unwrap().is_none());
+    assert!(
+        Tokenizer::of_weights(&folder.path().join("model.safetensors"), None).unwrap().is_none()
+    );
     write_pair(folder.path());
     for path in [
         folder.path().to_owned(),

@@ -12,7 +12,7 @@ fn reread(tokenizer: &Tokenizer, vocab: u32, whole: bool) -> (Tokenizer, Gguf) {
     assert_eq!(metadata.note, None);
     let values = metadata.values.into_iter();
     let gguf = Gguf::from_values(values.filter(|(key, _)| whole || !key.contains("huggingface")));
-    (Tokenizer::within(&gguf).unwrap().unwrap(), gguf)
+    (Tokenizer::from_gguf_metadata(&gguf).unwrap().unwrap(), gguf)
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn other_kinds_are_kept_whole() {
         assert!(metadata.note.unwrap().contains("without its tokenizer"));
         let gguf = Gguf::from_values(metadata.values);
         assert_eq!(gguf.text("tokenizer.ggml.model"), Some("none"));
-        let read = Tokenizer::within(&gguf).unwrap().unwrap();
+        let read = Tokenizer::from_gguf_metadata(&gguf).unwrap().unwrap();
         for line in lines().iter().step_by(7) {
             assert_eq!(read.encode(line).ok(), original.encode(line).ok(), "{name}");
         }

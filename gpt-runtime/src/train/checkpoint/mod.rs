@@ -50,25 +50,25 @@ struct State {
 }
 
 /// A checkpoint on disk.
-pub struct Saved {
+pub struct SavedRun {
     folder: PathBuf,
     state: State,
 }
 
-impl Saved {
+impl SavedRun {
     /// The newest checkpoint in `folder`; none if the folder has none or does not exist.
     ///
     /// # Errors
     /// Fails if the folder or the checkpoint cannot be read.
-    pub fn latest(folder: impl AsRef<Path>) -> Result<Option<Saved>, Error> {
+    pub fn latest(folder: impl AsRef<Path>) -> Result<Option<SavedRun>, Error> {
         let steps = steps(folder.as_ref())?;
         let newest = steps.into_iter().max();
         newest
-            .map(|step| Saved::open(&folder.as_ref().join(format!("{PREFIX}{step}")), step))
+            .map(|step| SavedRun::open(&folder.as_ref().join(format!("{PREFIX}{step}")), step))
             .transpose()
     }
 
-    fn open(folder: &Path, step: u64) -> Result<Saved, Error> {
+    fn open(folder: &Path, step: u64) -> Result<SavedRun, Error> {
         let path = folder.join(STATE);
         let text = fs::read(&path).map_err(Error::io("read", &path))?;
         let damaged = |what: &dyn std::fmt::Display| {
@@ -96,7 +96,7 @@ impl Saved {
             let value = scale.value();
             return Err(damaged(&format!("its loss scale is {value}")));
         }
-        Ok(Saved { folder: folder.to_owned(), state })
+        Ok(SavedRun { folder: folder.to_owned(), state })
     }
 
     /// Its folder.
@@ -126,7 +126,7 @@ impl Saved {
 }
 
 impl<M: Gpt> Trainer<M> {
-    /// Continues a saved run. With the saved settings ([`Saved::settings`]) on the same device,
+    /// Continues a saved run. With the saved settings ([`SavedRun::settings`]) on the same device,
     /// every further step equals the uninterrupted run's, bit for bit.
     ///
     /// # Errors
@@ -134,7 +134,7 @@ impl<M: Gpt> Trainer<M> {
     /// fails.
     pub fn resume(
         device: &Device,
-        saved: &Saved,
+        saved: &SavedRun,
         settings: TrainerSettings,
     ) -> Result<Self, Error> {
         Trainer::resume_vtable(ModelVtable::of::<M>(), device, saved, settings)
@@ -149,7 +149,7 @@ impl Trainer<Untyped> {
     pub fn resume_plan(
         plan: &'static Plan,
         device: &Device,
-        saved: &Saved,
+        saved: &SavedRun,
         settings: TrainerSettings,
     ) -> Result<Self, Error> {
         Trainer::resume_vtable(ModelVtable::of_plan(plan), device, saved, settings)
@@ -160,7 +160,7 @@ impl<M> Trainer<M> {
     fn resume_vtable(
         vtable: ModelVtable,
         device: &Device,
-        saved: &Saved,
+        saved: &SavedRun,
         settings: TrainerSettings,
     ) -> Result<Self, Error> {
         let plan = vtable.plan;
@@ -192,8 +192,8 @@ impl<M> Trainer<M> {
     }
 
     /// Writes a checkpoint of the current state into `folder` and removes older ones. `caller` is
-    /// saved with it; see [`Saved::caller`]. Returns the checkpoint's path. Older checkpoints are
-    /// kept until the new one is complete.
+    /// saved with it; see [`SavedRun::caller`]. Returns the checkpoint's path. Older checkpoints
+    /// are kept until the new one is complete.
     ///
     /// # Errors
     /// Fails if a file cannot be written, if an older checkpoint cannot be removed, or if `folder`

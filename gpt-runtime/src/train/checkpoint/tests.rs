@@ -40,7 +40,7 @@ fn a_run_that_was_stopped_goes_on_bit_for_bit() {
         assert_eq!(steps_of(&mut first, 4), losses[..4]);
         first.save(&folder, &json!({ "position": 4 })).unwrap();
         drop(first);
-        let saved = Saved::latest(&folder).unwrap().unwrap();
+        let saved = SavedRun::latest(&folder).unwrap().unwrap();
         assert_eq!((saved.step(), &saved.caller()["position"]), (4, &json!(4)));
         assert_eq!(*saved.settings(), settings());
         let device = Device::cpu().unwrap();
@@ -62,8 +62,8 @@ fn a_run_that_was_stopped_goes_on_bit_for_bit() {
 #[test]
 fn there_is_one_checkpoint_and_it_is_the_newest() {
     let folder = tempfile::tempdir().unwrap();
-    assert!(Saved::latest(folder.path().join("none")).unwrap().is_none());
-    assert!(Saved::latest(&folder).unwrap().is_none());
+    assert!(SavedRun::latest(folder.path().join("none")).unwrap().is_none());
+    assert!(SavedRun::latest(&folder).unwrap().is_none());
     let mut trainer = trainer(testing::gpt2());
     trainer.save(&folder, &Value::Null).unwrap();
     steps_of(&mut trainer, 11);
@@ -73,7 +73,7 @@ fn there_is_one_checkpoint_and_it_is_the_newest() {
     assert!(again.contains("checkpoint-11 already exists"), "{again}");
     // The remains of a killed process are ignored.
     fs::create_dir(folder.path().join("checkpoint-12.new")).unwrap();
-    assert_eq!(Saved::latest(&folder).unwrap().unwrap().step(), 11);
+    assert_eq!(SavedRun::latest(&folder).unwrap().unwrap().step(), 11);
     steps_of(&mut trainer, 1);
     trainer.save(&folder, &Value::Null).unwrap();
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
@@ -85,7 +85,7 @@ fn damaged_and_foreign_checkpoints_are_a_sentence() {
     let plan = testing::gpt2();
     let path = trainer(plan).save(&folder, &Value::Null).unwrap();
     let resume = |plan| -> Result<Trainer, Error> {
-        let saved = Saved::latest(&folder)?.unwrap();
+        let saved = SavedRun::latest(&folder)?.unwrap();
         Trainer::resume_plan(plan, &Device::cpu()?, &saved, saved.settings().clone())
     };
     resume(plan).unwrap();

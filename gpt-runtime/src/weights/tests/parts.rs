@@ -148,9 +148,10 @@ fn files_are_told_by_their_first_bytes() {
         let opened = open(&path, plan, None).unwrap();
         same(plan, &opened, &weights);
         assert_eq!(read_spec(&path).unwrap(), plan.spec);
-        for read in
-            [Tokenizer::from_path(&path).unwrap(), Tokenizer::beside(&path, None).unwrap().unwrap()]
-        {
+        for read in [
+            Tokenizer::from_path(&path).unwrap(),
+            Tokenizer::of_weights(&path, None).unwrap().unwrap(),
+        ] {
             assert_eq!(read.encode("hole").unwrap(), tokenizer.encode("hole").unwrap());
         }
     }

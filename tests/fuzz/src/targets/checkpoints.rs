@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use gpt_plan::Format;
 use gpt_runtime::__private::parsers::read_moments;
-use gpt_runtime::train::{RandomWindows, Saved};
+use gpt_runtime::train::{RandomWindows, SavedRun};
 use gpt_runtime::weights::RandomWeights;
 use gpt_runtime::{AdamW, Device, Trainer, TrainerSettings};
 
@@ -70,7 +70,7 @@ fn check(place: &Place, name: &str, input: &[u8]) -> Result<bool, String> {
         place.keep(&format!("checkpoint-0/{file}"), || bytes.clone());
     }
     place.write(&format!("checkpoint-0/{name}"), input);
-    let latest = sentence(Saved::latest(place.path("")))?;
+    let latest = sentence(SavedRun::latest(place.path("")))?;
     let Some(Some(saved)) = latest else { return Ok(false) };
     let moments = place.path("checkpoint-0/moments.safetensors");
     if sentence(read_moments(&moments, gpt2()))?.is_none() {

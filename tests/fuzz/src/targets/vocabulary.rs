@@ -34,7 +34,9 @@ pub const TARGET: Target = Target {
     check: |place, input| {
         let path = place.write("model.gguf", input);
         let Some(gguf) = sentence(weights::read_metadata(&path))? else { return Ok(false) };
-        let Some(Some(tokenizer)) = sentence(Tokenizer::within(&gguf))? else { return Ok(false) };
+        let Some(Some(tokenizer)) = sentence(Tokenizer::from_gguf_metadata(&gguf))? else {
+            return Ok(false);
+        };
         encodes(&tokenizer)?;
         Ok(true)
     },
