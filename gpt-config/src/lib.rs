@@ -102,20 +102,35 @@ pub fn description(config: &Value) -> Result<Spec, Vec<String>> {
         return Err(vec!["config.json is not a JSON object".to_owned()]);
     };
     let mut fields = Fields::new("config.json", String::new(), values);
-    let known = list(model_types());
     let Some(model_type) = fields.text("model_type") else {
-        return Err(fields
-            .problem_or(format!("config.json has no model_type; the supported ones are {known}")));
+        let none = "config.json has no model_type; docs/src/weights.md lists the supported ones";
+        return Err(fields.problem_or(none.to_owned()));
     };
     let family = FAMILIES.iter().find(|family| family.model_types.contains(&model_type));
     let Some(family) = family else {
         return Err(vec![format!(
-            "the model_type {} of config.json is not supported; the supported ones are {known}",
-            fields::short(model_type)
+            "the model_type {} of config.json is not supported; {}",
+            fields::short(model_type),
+            nearest(model_type, model_types())
         )]);
     };
     let spec = (family.config)(&mut fields, model_type);
     fields.finish(spec)
+}
+
+/// The few of the `known` names that are nearest to an unknown one, and where all are listed.
+fn nearest(unknown: &str, known: impl Iterator<Item = &'static str>) -> String {
+    // A similarity takes time in proportion to the length.
+    let unknown: String = unknown.chars().take(64).collect();
+    // Relatives share the start of their names, which this similarity counts most.
+    let similarity = |name: &str| strsim::jaro_winkler(&unknown, name);
+    let mut known: Vec<&str> = known.collect();
+    known.sort_by(|a, b| similarity(b).total_cmp(&similarity(a)));
+    format!(
+        "the nearest of the {} supported ones are {}; docs/src/weights.md lists all",
+        known.len(),
+        list(known.into_iter().take(3))
+    )
 }
 
 /// Joins names as `a, b and c`.

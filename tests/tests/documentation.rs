@@ -232,3 +232,18 @@ fn wgsl_in_the_documentation_is_generated() {
     }
     assert!(count >= 5, "only {count} blocks were found");
 }
+
+/// Messages about an unknown architecture refer to the table of this page.
+#[test]
+fn the_page_of_weights_lists_every_architecture() {
+    let page = read("docs/src/weights.md");
+    let row = |start: &str| page.lines().find(|line| line.starts_with(start)).unwrap().to_owned();
+    let of_config = row("| `config.json` | ");
+    for model_type in gpt_config::model_types() {
+        assert!(of_config.contains(&format!("`{model_type}`")), "{model_type}");
+    }
+    let of_gguf = row("| GGUF | ");
+    for architecture in gpt_config::architectures() {
+        assert!(of_gguf.contains(&format!("`{architecture}`")), "{architecture}");
+    }
+}

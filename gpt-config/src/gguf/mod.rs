@@ -24,7 +24,7 @@ use serde_json::{Map, Value};
 
 use crate::fields::{self, Fields};
 use crate::gpt2::width_of_heads;
-use crate::list;
+use crate::nearest;
 use architectures::{ARCHITECTURES, Architecture, Encoding};
 
 const ZERO_BIASES: &str = "zero_biases";
@@ -72,9 +72,9 @@ pub fn gguf_description(
     };
     let Some(architecture) = ARCHITECTURES.iter().find(|known| known.name == name) else {
         return Err(vec![format!(
-            "the architecture {} of the GGUF is not supported; the supported ones are {}",
+            "the architecture {} of the GGUF is not supported; {}",
             fields::short(name),
-            list(architectures())
+            nearest(name, architectures())
         )]);
     };
     let mut fields = Fields::new("the metadata", format!("{name}."), metadata);
