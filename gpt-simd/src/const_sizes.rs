@@ -139,7 +139,7 @@ pub fn gemv_pairs<const DEPTH: usize>(
 /// [`Kernels::integer_row`](super::Kernels::integer_row).
 ///
 /// # Panics
-/// See `product`; also panics for formats without blocks of 32.
+/// See `product`; also panics for formats other than Q8 and Q4.
 pub fn integer_row<const BLOCKS: usize>(
     isa: Isa,
     format: Format,
@@ -153,10 +153,10 @@ pub fn integer_row<const BLOCKS: usize>(
     );
     let input = input.checked(BLOCKS, quant_bytes(isa));
     let (panel, output) = (panel.as_ptr(), output.as_mut_ptr());
-    if format == Format::Q8 {
-        each_set!(@integers isa, row_q8::<BLOCKS>(&input, panel, output))
-    } else {
-        each_set!(@integers isa, row_q4::<BLOCKS>(&input, panel, output))
+    match format {
+        Format::Q8 => each_set!(@integers isa, row_q8::<BLOCKS>(&input, panel, output)),
+        Format::Q4 => each_set!(@integers isa, row_q4::<BLOCKS>(&input, panel, output)),
+        _ => panic!("the format is neither Q8 nor Q4"),
     }
 }
 
@@ -198,10 +198,10 @@ pub fn integer_product<const ROWS: usize, const BLOCKS: usize, const STRIDE: usi
         output: output.as_mut_ptr(),
         add,
     };
-    if format == Format::Q8 {
-        each_set!(@integers isa, product_q8::<ROWS, BLOCKS, STRIDE>(product))
-    } else {
-        each_set!(@integers isa, product_q4::<ROWS, BLOCKS, STRIDE>(product))
+    match format {
+        Format::Q8 => each_set!(@integers isa, product_q8::<ROWS, BLOCKS, STRIDE>(product)),
+        Format::Q4 => each_set!(@integers isa, product_q4::<ROWS, BLOCKS, STRIDE>(product)),
+        _ => panic!("the format is neither Q8 nor Q4"),
     }
 }
 

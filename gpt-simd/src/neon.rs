@@ -18,14 +18,7 @@ unsafe impl Vector for Neon {
         splat(x: f32) -> Self { Neon(vdupq_n_f32(x)) }
         load(from: *const f32) -> Self { Neon(vld1q_f32(from)) }
         load_f16(from: *const u16) -> Self {
-            // The conversion instruction needs a type that stable Rust lacks; a shift and a
-            // multiplication by 2^112 move the exponent's bias instead. Infinities, which no weight
-            // is, would become finite.
-            let wide = vmovl_u16(vld1_u16(from));
-            let sign = vshlq_n_u32::<16>(vandq_u32(wide, vdupq_n_u32(0x8000)));
-            let rest = vshlq_n_u32::<13>(vandq_u32(wide, vdupq_n_u32(0x7FFF)));
-            let value = vmulq_n_f32(vreinterpretq_f32_u32(rest), 5.192_296_9e33);
-            Neon(vreinterpretq_f32_u32(vorrq_u32(vreinterpretq_u32_f32(value), sign)))
+            Neon(vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(from))))
         }
         load_bf16(from: *const u16) -> Self {
             Neon(vreinterpretq_f32_u32(vshlq_n_u32::<16>(vmovl_u16(vld1_u16(from)))))
@@ -35,12 +28,11 @@ unsafe impl Vector for Neon {
             Neon(vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(four)))))
         }
         store(self, to: *mut f32) -> () { vst1q_f32(to, self.0) }
-        // The narrowing instructions need types that stable Rust lacks.
         store_f16(self, to: *mut u16) -> () {
-            let mut lanes = [0.0; 4];
-            vst1q_f32(lanes.as_mut_ptr(), self.0);
-            to.cast::<[u16; 4]>().write_unaligned(lanes.map(|x| half::f16::from_f32(x).to_bits()))
+            vst1_u16(to, vreinterpret_u16_f16(vcvt_f16_f32(self.0)))
         }
+        // The instruction that narrows to bf16 is not in every processor, and needs a type that
+        // stable Rust lacks.
         store_bf16(self, to: *mut u16) -> () {
             let mut lanes = [0.0; 4];
             vst1q_f32(lanes.as_mut_ptr(), self.0);

@@ -1,11 +1,14 @@
-//! Sizes that wrap around `usize` are rejected, not mistaken for short ones.
+//! Sizes that wrap around `usize` are rejected, not mistaken for short ones. Formats without a
+//! kernel are rejected, too.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use gpt_plan::Format;
 
 use gpt_simd::testing::each;
-use gpt_simd::{BLOCK, Bf16Pair, Integers, Kernels, PANEL, Strided, StridedMut, WIDE_BLOCK};
+use gpt_simd::{
+    BLOCK, Bf16Pair, Integers, Isa, Kernels, PANEL, Strided, StridedMut, WIDE_BLOCK, const_sizes,
+};
 
 /// A stride with which the end of the second row wraps around `usize`.
 const WRAPS: usize = usize::MAX;
@@ -117,5 +120,44 @@ fn rows_of_integers_that_wrap_are_rejected() {
                 input.from(2, 2);
             });
         }
+    });
+}
+
+/// Rows of integers of one block.
+fn with_one_block(check: impl FnOnce(Integers<'_>, &[u8])) {
+    let kernels = Isa::Portable.kernels().expect("every processor has this set");
+    let quants = vec![0; BLOCK * kernels.quant_bytes()];
+    let panel = vec![0; Format::Q5.block_bytes() * PANEL];
+    let (scales, sums, starts, halves) = (&[0.0], &[0.0], &[0], &[0; 2]);
+    check(Integers { quants: &quants, scales, sums, starts, halves, blocks: 1 }, &panel);
+}
+
+#[test]
+#[should_panic(expected = "neither Q8 nor Q4")]
+fn a_row_of_constant_size_rejects_other_formats() {
+    with_one_block(|input, panel| {
+        let out = &mut [0.0; PANEL];
+        const_sizes::integer_row::<1>(Isa::Portable, Format::Q5, &input, panel, out);
+    });
+}
+
+#[test]
+#[should_panic(expected = "neither Q8 nor Q4")]
+fn a_product_of_constant_size_rejects_other_formats() {
+    with_one_block(|input, panel| {
+        let kernels = Isa::Portable.kernels().expect("every processor has this set");
+        let mut scratch = vec![0u8; kernels.wide_bytes(WIDE_BLOCK)];
+        let wide = kernels.widen(Format::Q5, 1, panel, &mut scratch);
+        let out = &mut [0.0; 2 * PANEL];
+        let format = Format::Q5;
+        const_sizes::integer_product::<1, 1, 1>(
+            Isa::Portable,
+            format,
+            &input,
+            panel,
+            wide,
+            out,
+            false,
+        );
     });
 }

@@ -1,7 +1,8 @@
 //! Products of one row and of many rows with f32 panels, and with panels of a cache in f16 or bf16,
-//! compared with f64. Products with packed matrices are tested where these are packed:
-//! `gpt-runtime`, `cpu/pack`.
+//! compared with f64; conversions of f16. Products with packed matrices are tested where these are
+//! packed: `gpt-runtime`, `cpu/pack`.
 
+use gpt_plan::Format;
 use gpt_simd::testing::{close, each, noise};
 use gpt_simd::{Bf16, CacheElement, F16, Kernels, PANEL, Strided, StridedMut};
 
@@ -84,5 +85,30 @@ fn products_with_panels_of_a_rounded_cache() {
             assert_eq!(bf16s[i].0, half::bf16::from_f32(x).to_bits(), "{x}");
         }
         assert!(out[0].to_f32().is_nan() && bf16s[0].to_f32().is_nan());
+    });
+}
+
+/// Every f16 there is: zeros, subnormal numbers, infinities and NaN, too.
+#[test]
+fn all_f16_are_converted() {
+    let all: Vec<u16> = (0..=u16::MAX).collect();
+    // A buffer of `u32`s has the alignment of panels.
+    let mut panel = vec![0u32; all.len() / 2];
+    bytemuck::cast_slice_mut(&mut panel).copy_from_slice(&all);
+    each(|kernels| {
+        let mut wide = vec![0.0; all.len()];
+        let depth = all.len() / PANEL;
+        kernels.unpack(Format::F16, depth, bytemuck::cast_slice(&panel), &mut wide);
+        let mut narrow = vec![F16::default(); all.len()];
+        F16::narrow(kernels, &wide, &mut narrow);
+        for ((bits, wide), narrow) in all.iter().zip(&wide).zip(&narrow) {
+            let expected = half::f16::from_bits(*bits).to_f32();
+            if expected.is_nan() {
+                assert!(wide.is_nan() && narrow.to_f32().is_nan(), "{bits:#06x}");
+            } else {
+                assert_eq!(wide.to_bits(), expected.to_bits(), "{bits:#06x}");
+                assert_eq!(narrow.0, *bits, "{bits:#06x}");
+            }
+        }
     });
 }
