@@ -141,10 +141,21 @@ pub(super) async fn choose(name: Option<&str>) -> Result<Adapter, Error> {
             Some(reason) => reasons.push(format!("{} {reason}", adapter.get_info().name)),
         }
     }
-    Err(Error::device(format!(
-        "no adapter can run the kernels: {}; use the CPU engine (`cpu`)",
-        reasons.join("; ")
-    )))
+    Err(Error::device(none_suitable(wanted.as_deref(), &reasons)))
+}
+
+/// The error if none of the selected adapters can run the kernels. `reasons` has one for each.
+fn none_suitable(wanted: Option<&str>, reasons: &[String]) -> String {
+    let reasons = reasons.join("; ");
+    match wanted {
+        Some(wanted) => format!(
+            "no adapter that matches `{wanted}` can run the kernels: {reasons}; name another one \
+             or use the CPU engine (`cpu`)"
+        ),
+        None => {
+            format!("no adapter can run the kernels: {reasons}; use the CPU engine (`cpu`)")
+        }
+    }
 }
 
 fn none_found(wanted: Option<&str>, found: &[Adapter]) -> String {
@@ -351,5 +362,16 @@ mod tests {
         ] {
             assert_eq!(selected(wanted, &found), expected, "{wanted}");
         }
+    }
+
+    #[test]
+    fn an_error_says_why_no_adapter_is_suitable() {
+        let reasons = ["A has no compute shaders", "B has 4 of 8 buffers"].map(str::to_owned);
+        let all = "no adapter can run the kernels: A has no compute shaders; B has 4 of 8 buffers; \
+                   use the CPU engine (`cpu`)";
+        assert_eq!(none_suitable(None, &reasons), all);
+        let named = "no adapter that matches `a` can run the kernels: A has no compute shaders; \
+                     name another one or use the CPU engine (`cpu`)";
+        assert_eq!(none_suitable(Some("a"), &reasons[..1]), named);
     }
 }
