@@ -7,8 +7,9 @@
 Prints one table with ratios. Missing programs are built or installed below --work (target/peers):
 `gpt` from this repository, llama.cpp from the source distribution of llama-cpp-python, PyTorch
 and transformers in a virtual environment, Rust libraries as separate programs
-(benches/peers/candle, burn, meganeura; burn takes 20 minutes). That needs Python with pip and
-venv, a C++ compiler and cargo; cmake and ninja are installed from PyPI into a virtual environment.
+(benches/peers/candle, burn, meganeura; burn takes more than 20 minutes). That needs Python
+with pip and venv, a C++ compiler and cargo; cmake and ninja are installed from PyPI into a virtual
+environment.
 `--ours`, `--llama-bench`, `--python`, `--candle`, `--burn` and `--meganeura` name existing
 programs. A peer that cannot be built is left out, and a message says why.
 
