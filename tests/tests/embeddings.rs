@@ -65,8 +65,13 @@ fn subjects() -> Vec<(&'static str, Spec)> {
     let is_bidirectional =
         |spec: &Spec| spec.context >= 64 && spec.mask == Pattern::all(Mask::Bidirectional);
     let wanted = ["gpt2", "smollm2", "rope_pattern", "window", "parallel_norms", "wide"];
-    let odd = specs::odd().into_iter();
-    odd.filter(|(name, spec)| is_bidirectional(spec) || wanted.contains(name)).collect()
+    let all = specs::odd().into_iter().chain([("wide", specs::wide())]);
+    let subjects: Vec<_> =
+        all.filter(|(name, spec)| is_bidirectional(spec) || wanted.contains(name)).collect();
+    for name in wanted {
+        assert!(subjects.iter().any(|(found, _)| *found == name), "no spec is called {name}");
+    }
+    subjects
 }
 
 #[test]

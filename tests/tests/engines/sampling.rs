@@ -188,7 +188,7 @@ fn logits_of_all_kinds() {
     let vocab = 4099;
     let kinds: [(&str, &dyn Fn(usize) -> f32); 8] = [
         ("like a model's", &|i| 3.0 * normal(i) - 60.0),
-        ("peaked", &|i| if i == 4711 { 25.0 } else { normal(i) }),
+        ("peaked", &|i| if i == vocab - 2 { 25.0 } else { normal(i) }),
         ("all equal", &|_| -1.5),
         ("of five kinds", &|i| (i * 7 % 5) as f32 * 0.25),
         ("nearly equal", &|i| 10.0 + 1e-6 * (i % 97) as f32),
