@@ -3,8 +3,8 @@
 use std::hint::black_box;
 
 use super::int_dot::IntDot;
-use super::vector::{Pairs, Vector};
 use super::prefetch_next_page;
+use super::vector::{Pairs, Vector};
 
 /// The number of registers of sums: more than the latency of a multiply-add times the number of
 /// units.

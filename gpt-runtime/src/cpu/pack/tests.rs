@@ -202,7 +202,7 @@ fn products_of_integers() {
                 assert!(many[rows * PANEL..].iter().all(|x| x.is_nan()));
                 for row in 0..rows {
                     let mut one = [f32::NAN; PANEL];
-                    kernels.integer_row(format, &input.part(row, 0), bytes, &mut one);
+                    kernels.integer_row(format, &input.from(row, 0), bytes, &mut one);
                     for lane in 0..PANEL {
                         let (mut exact, mut tolerance) = (0.0, 1e-6);
                         for k in 0..depth {
