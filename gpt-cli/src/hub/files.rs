@@ -48,7 +48,7 @@ const BESIDE: [&str; 11] = [
     "encoder.json",
 ];
 
-/// The file that `wanted` names exactly, or otherwise the files of weights whose names contain it,
+/// The file that `wanted` names exactly, or otherwise the weight files whose names contain it,
 /// ignoring case.
 pub fn matching<'a>(names: impl Iterator<Item = &'a str>, wanted: &str) -> Vec<&'a str> {
     let names: Vec<&str> = names.collect();
@@ -64,7 +64,8 @@ fn is_weights(name: &str) -> bool {
     name.ends_with(".gguf") || name.ends_with(".safetensors")
 }
 
-/// The name of a shard around its number, `NAME-` and `-of-00003.gguf`. None for a whole file.
+/// Splits the name of a shard at its number, into `NAME-` and `-of-00003.gguf`. None for the name
+/// of a whole file.
 fn around_number(name: &str) -> Option<(&str, &str)> {
     let of = name.rfind("-of-")?;
     let (start, number) = name[..of].split_at_checked(of.checked_sub(5)?)?;
@@ -129,7 +130,7 @@ pub fn choose<'a>(
 }
 
 /// The weights of the model in a repository's top folder: `model.safetensors`, or its shards, or
-/// otherwise all files of weights in that folder.
+/// otherwise all weight files in that folder.
 fn whole<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let weights: Vec<&str> = names.filter(|name| is_weights(name) && !name.contains('/')).collect();
     if weights.contains(&"model.safetensors") {

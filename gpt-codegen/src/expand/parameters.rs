@@ -1,4 +1,4 @@
-//! Typed handles of a model's parameters: an associated constant for each trained tensor.
+//! Typed handles to a model's parameters: an associated constant for each trained tensor.
 
 use gpt_plan::{Component, Place, Plan, Role};
 use proc_macro2::TokenStream;

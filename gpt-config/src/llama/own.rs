@@ -1,4 +1,4 @@
-//! The keys that not every class has, and the other differences of a class from Llama.
+//! The keys that not every class has, and how else each class differs from Llama.
 
 use gpt_plan::{Activation, Block, NormGroups, Positions, QkNorm, RotaryPairs, Spec, TensorNames};
 use serde_json::Value;
@@ -6,8 +6,8 @@ use serde_json::Value;
 use crate::fields::Fields;
 use crate::{layers, rope};
 
-/// Reads the keys of the class `model_type` that not every class has into `spec`, which already has
-/// the values of Llama's keys.
+/// Reads into `spec` the keys of the class `model_type` that not every class has. `spec` already
+/// has the values of Llama's keys.
 pub fn keys(fields: &mut Fields<'_>, model_type: &str, spec: &mut Spec) {
     match model_type {
         "mistral" => {
@@ -86,7 +86,8 @@ pub fn keys(fields: &mut Fields<'_>, model_type: &str, spec: &mut Spec) {
             windows(fields, spec, size, |layer| !rotates[layer as usize]);
         }
         "olmo" => {
-            biases(fields, spec, true);
+            // The MLP has no biases.
+            biases(fields, spec, false);
             fields.only("clip_qkv", Value::Null);
             no_windows(fields, spec);
         }
@@ -169,8 +170,8 @@ pub fn keys(fields: &mut Fields<'_>, model_type: &str, spec: &mut Spec) {
         _ => {
             biases(fields, spec, true);
             fields.only("sliding_window", Value::Null);
-            // This key says whether rows of queries and keys are interleaved. In converted files it
-            // is false.
+            // Some files of the hub have this key, which says whether the rows of queries and keys
+            // are interleaved. The class does not read it, and its rows are not.
             fields.only("rope_interleaved", false);
             fields.ignore(&["is_llama_config", "pretraining_tp"]);
             no_windows(fields, spec);
@@ -186,13 +187,13 @@ fn biases(fields: &mut Fields<'_>, spec: &mut Spec, of_mlp: bool) {
     spec.mlp_bias = (mlp != spec.bias).then_some(mlp);
 }
 
-/// Reads the keys that Gemma, Gemma 2 and Gemma 3 share.
+/// Sets what Gemma, Gemma 2 and Gemma 3 have in common beyond Llama's keys.
 fn gemma(fields: &mut Fields<'_>, spec: &mut Spec) {
     fields.only("use_bidirectional_attention", false);
     spec.embedding_scale = Some(f64::from(spec.embed).sqrt());
 }
 
-/// Reads the keys that Gemma 2 and Gemma 3 share.
+/// Sets what Gemma 2 and Gemma 3 have in common beyond Llama's keys.
 fn gemma2(fields: &mut Fields<'_>, spec: &mut Spec) {
     biases(fields, spec, false);
     gemma(fields, spec);

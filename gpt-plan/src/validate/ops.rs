@@ -175,7 +175,7 @@ impl<'a> Checker<'a> {
         self.expect(text(&tensor.name), "the number of rows", tensor.rows, rows)
     }
 
-    /// Reads the inputs of either backward op of a norm. Returns the width of the norm.
+    /// Checks the inputs of either backward op of a norm. Returns the width of the norm.
     const fn norm_backward(
         &self,
         norm: NormRef,
@@ -199,7 +199,7 @@ impl<'a> Checker<'a> {
         Ok(groups.count())
     }
 
-    /// Reads the inputs of either backward op of a norm of queries and keys.
+    /// Checks the inputs of either backward op of a norm of queries and keys.
     const fn norm_heads_backward(
         &self,
         norm: NormRef,
@@ -213,7 +213,7 @@ impl<'a> Checker<'a> {
         self.read_of(stats, 2 * groups)
     }
 
-    /// Writes queries, keys and values.
+    /// Checks the buffers to which queries, keys and values are written.
     const fn write_heads(mut self, heads: Heads) -> Result<Self, Fault<'a>> {
         let spec = &self.plan.spec;
         match heads {

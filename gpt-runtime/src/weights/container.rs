@@ -186,7 +186,7 @@ pub fn find(path: &Path) -> Result<PathBuf, Error> {
             let names = files.iter().filter_map(|file| file.file_name()?.to_str());
             let names: Vec<&str> = names.take(8).collect();
             Err(Error::weights(format!(
-                "{name} has {} files of weights; name one of them ({})",
+                "{name} has {} weight files; name one of them ({})",
                 files.len(),
                 names.join(", ")
             )))

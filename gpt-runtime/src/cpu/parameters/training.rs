@@ -136,7 +136,7 @@ impl TrainParameters {
             let shared = Disjoint::new(&mut values);
             device.pool.run(tensor.rows, &|row, _| {
                 let bytes = &tensor.data[row * row_bytes..][..row_bytes];
-                // SAFETY: each task writes the row of its own number.
+                // SAFETY: task `row` writes only row `row`.
                 let out = unsafe { shared.part(row * tensor.columns, tensor.columns) };
                 format::decode(tensor.format, bytes, out);
             });

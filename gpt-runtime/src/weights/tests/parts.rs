@@ -165,5 +165,5 @@ fn files_are_told_by_their_first_bytes() {
     }
     std::fs::write(folder.path().join("b.gguf"), b"").unwrap();
     let error = open(folder.path(), plan, None).err().expect("two files").to_string();
-    assert!(error.ends_with("has 2 files of weights; name one of them (b.gguf, model.gguf)"));
+    assert!(error.ends_with("has 2 weight files; name one of them (b.gguf, model.gguf)"));
 }

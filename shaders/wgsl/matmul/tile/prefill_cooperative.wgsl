@@ -9,7 +9,7 @@ alias Right = coop_mat16x16<f16, B>;
 
 // Columns of the inputs that are staged at a time.
 const STAGED_COLUMNS: u32 = STAGED_BLOCKS * BLOCK_QUADS * 4u;
-// The same, rounded up to whole steps of sixteen.
+// The same, rounded up to a multiple of sixteen.
 const PITCH: u32 = (STAGED_COLUMNS + 15u) / 16u * 16u;
 
 // [row][column].

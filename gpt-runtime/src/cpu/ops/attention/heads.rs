@@ -9,7 +9,7 @@ use crate::cpu::ops::dropout::DropoutMask;
 use crate::cpu::scratch::attention::BLOCK;
 use gpt_simd::{Kernels, PANEL, Strided, StridedMut};
 
-/// Queries that are multiplied together by a block of keys: half a [`BLOCK`]. In a block on the
+/// The number of queries in one product with a block of keys: half a [`BLOCK`]. In a block on the
 /// diagonal of a causal mask, the first tile of queries then needs only half of the keys.
 const QUERY_TILE: usize = 32;
 
@@ -42,7 +42,7 @@ impl<'a> HeadViews<'a> {
         self.kv_heads * self.group
     }
 
-    /// The function from products of a query head to scores.
+    /// Returns the map of head `head`, which turns products of queries and keys into scores.
     pub fn map(&self, head: usize) -> ScoreMap {
         ScoreMap::new(&self.scores, head, self.heads())
     }
