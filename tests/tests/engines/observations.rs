@@ -219,11 +219,11 @@ fn what_cannot_be_observed_is_refused() {
     let mut session = model.session().all_logits().open().unwrap();
     session.push(&[1, 2]).unwrap();
     let mut message = |tokens: &[u32]| session.observe(tokens).err().unwrap().to_string();
-    assert!(message(&[3]).contains("starts at the first token"));
+    assert!(message(&[3]).contains("needs an empty session"));
     session.truncate(0);
     let mut message = |tokens: &[u32]| session.observe(tokens).err().unwrap().to_string();
     assert!(message(&[]).contains("empty"));
     assert!(message(&[96]).contains("not in the vocabulary"));
     let error = session.lens(&[0.0; 49], |_, _| {}).unwrap_err();
-    assert!(error.is_input() && error.to_string().contains("a row has 48"));
+    assert!(error.is_input() && error.to_string().contains("which have 48 values each"));
 }
