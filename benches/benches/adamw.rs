@@ -11,7 +11,7 @@ use gpt_runtime::Gpt;
 
 /// Number of parameters. Parameters, gradients and both moments take 64 MiB each.
 const PARAMETERS: u32 = 1 << 24;
-/// Tasks of 65,536 parameters, which one thread runs.
+/// Number of tasks of 65,536 parameters each. On the CPU, one thread runs all of them.
 const TASKS: usize = (PARAMETERS >> 16) as usize;
 
 fn adamw(criterion: &mut Criterion) {

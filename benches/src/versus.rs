@@ -116,8 +116,8 @@ fn ratios(forms: &mut Forms<'_>) -> [f64; 2] {
     })
 }
 
-/// The forms that `make` creates: with literal sizes if called with `true`, otherwise with sizes at
-/// run time.
+/// The forms that `make` creates: with literal sizes if called with `true`, otherwise with sizes
+/// that are known only at run time.
 ///
 /// # Panics
 /// If their results differ.

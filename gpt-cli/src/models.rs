@@ -2,7 +2,7 @@
 //!
 //! The macro generates a built-in model from its declaration. [`choose`] finds the model that the
 //! arguments name with `--model` or declare with the keys of `--spec`; without either, the one that
-//! the file of weights describes. A model that is not built in is compiled by the compiler that the
+//! the weight file describes. A model that is not built in is compiled by the compiler that the
 //! macro calls; naga validates its shaders before a GPU runs them.
 
 use std::collections::HashSet;
@@ -125,7 +125,7 @@ pub fn choose(
     }
 }
 
-/// The model that a file of weights or a `config.json` describes.
+/// The model that a weight file or a `config.json` describes.
 fn described(path: &Path) -> Result<Chosen, Failure> {
     let spec = weights::read_spec(path)?;
     // Dropout is for training, and is not read from files.

@@ -125,7 +125,7 @@ fn dependency(clone: Option<&Path>) -> Result<String, Failure> {
         )));
     }
     let runtime = absolute(&runtime).map_err(error("read", &runtime))?;
-    // Slashes are valid in TOML strings and in paths of Windows.
+    // Slashes are valid in TOML strings and in Windows paths.
     let runtime = runtime.display().to_string().replace('\\', "/");
     Ok(format!("gpt-runtime = {{ path = {runtime:?} }}"))
 }

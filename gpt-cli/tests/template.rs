@@ -15,8 +15,8 @@ fn workspace() -> &'static Path {
 fn checks(folder: &Path) {
     // The versions of this workspace, which are downloaded already.
     fs::copy(workspace().join("Cargo.lock"), folder.join("Cargo.lock")).unwrap();
-    // In the target folder and with the profile of this workspace, dependencies that were checked
-    // there are not checked again.
+    // The check uses this workspace's target folder and profile, so that dependencies that were
+    // checked for the workspace are not checked again.
     let profile = Path::new(env!("CARGO_BIN_EXE_gpt")).parent().unwrap();
     let output = Command::new(env!("CARGO"))
         .args(["check", "--offline", "--quiet"])

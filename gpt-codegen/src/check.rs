@@ -153,7 +153,7 @@ impl Check<'_> {
         }
     }
 
-    /// Checks that every matrix in the smallest format fits in the bindings of a kernel, and that
+    /// Checks that every matrix, in the smallest format, fits in the bindings of a kernel, and that
     /// each table, a row of logits, and a layer's vectors fit in one binding each.
     fn sizes(&mut self, spec: &Spec) {
         if spec.heads.checked_mul(spec.head_dim).and_then(|w| w.checked_mul(3)).is_none() {

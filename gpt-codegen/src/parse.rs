@@ -89,9 +89,9 @@ pub fn declarations(tokens: TokenStream) -> (Vec<Declared>, Vec<Diagnostic>) {
     (found, errors)
 }
 
-/// The greatest depth of a token: the number of tokens before it in its expression, which begins
-/// after a comma or a semicolon, and in the expressions around its group. The parser and all later
-/// phases recurse over these tokens.
+/// The greatest depth that a token may have. Its depth is the number of tokens up to it in its
+/// expression, which begins after a comma or a semicolon, and in the expressions around its group.
+/// The parser and all later phases recurse over these tokens.
 const DEEPEST: usize = 128;
 
 /// How many tokens a `<` counts as. It may begin a type within a type, for which the parser takes

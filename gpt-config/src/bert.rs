@@ -11,8 +11,8 @@ use gpt_plan::{Spec, TensorNames};
 use crate::fields::Fields;
 use crate::gpt2::width_of_heads;
 
-/// Rows of RoBERTa's table of positions that no position uses: the padding token's, which is token
-/// 1, and the one before it.
+/// The number of rows at the start of RoBERTa's table of positions that no position uses: row 1,
+/// whose number is the padding token's, and row 0.
 const ROBERTA_UNUSED: u32 = 2;
 
 /// The sizes of an encoder. Each class has its own keys for them.
@@ -34,7 +34,7 @@ pub fn bert(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
 /// Reads the `config.json` of a RoBERTa, which has BERT's keys. Defaults are those of
 /// `RobertaConfig`.
 pub fn roberta(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
-    // The first position has the number of the padding token plus one.
+    // The row of the first position is the number of the padding token plus one.
     fields.only("pad_token_id", 1);
     let spec = keys_of_bert(fields, 512);
     if spec.context <= ROBERTA_UNUSED {
@@ -58,7 +58,8 @@ pub fn roberta(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
 /// Reads the `config.json` of a DistilBERT. Defaults are those of `DistilBertConfig`.
 pub fn distilbert(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
     let (embed, heads) = (fields.size("dim").unwrap_or(768), fields.size("n_heads").unwrap_or(12));
-    // These keys set the initial table of positions, dropout, and heads for other tasks.
+    // These keys set the initial table of positions, dropout, and heads for other tasks, or come
+    // from old files.
     fields.ignore(&["sinusoidal_pos_embds", "tie_weights_", "qa_dropout", "seq_classif_dropout"]);
     fields.ignore(&["dropout", "attention_dropout", "output_past"]);
     let sizes = Sizes {

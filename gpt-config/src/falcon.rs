@@ -18,7 +18,7 @@ pub fn config(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
     let multi_query = fields.flag("multi_query").unwrap_or(true);
     let parallel = fields.flag("parallel_attn").unwrap_or(true);
     let norms = fields.size("num_ln_in_parallel_attn");
-    // If the file has no number, or null, there are as many as query heads.
+    // If the file has no number of key heads, or null, there are as many as query heads.
     let listed = fields.size("num_kv_heads").or(fields.size("n_head_kv"));
     let kv_heads = match (new, multi_query) {
         (true, _) => listed.unwrap_or(heads),

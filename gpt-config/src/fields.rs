@@ -1,5 +1,6 @@
 //! The values of a file by key. A getter checks the type of a value. If the type is wrong, the
-//! getter notes a problem and returns a default, so that all problems of a file are found together.
+//! getter notes a problem and treats the key as absent, so that all problems of a file are found
+//! together.
 
 use std::collections::BTreeSet;
 
@@ -108,7 +109,7 @@ impl<'a> Fields<'a> {
         self.problems.push(problem.into());
     }
 
-    /// Marks keys as read that do not change what the model computes.
+    /// Marks `keys`, which do not change what the model computes, as read.
     pub fn ignore(&mut self, keys: &[&'static str]) {
         self.read.extend(keys);
     }

@@ -50,7 +50,7 @@ pub fn config(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
         // biases.
         bias: fields.flag("bias").unwrap_or(true),
         tie_embeddings: fields.flag("tie_word_embeddings").unwrap_or(true),
-        // Gemma's key, which this project writes for any model with a soft cap.
+        // Gemma 2's key, which this project also reads for GPT-2.
         logit_softcap: fields.number("final_logit_softcapping"),
         ..Spec::default()
     }

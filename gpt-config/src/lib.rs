@@ -3,8 +3,8 @@
 //!
 //! Each family of architectures has a module: `gpt2`, `gpt1`, `gpt_j`, `gpt_neo`, `falcon`,
 //! `bloom`, `mpt`, `opt`, the encoders `bert` and `modernbert`, and `llama` for all classes with
-//! the keys of Llama. To add a family, write a module and add a row to `FAMILIES`. `gguf` reads the
-//! metadata of GGUF files; it has a row for each architecture of llama.cpp.
+//! the keys of Llama. To add a family, write a module and add a row to `FAMILIES`. `gguf` reads and
+//! writes the metadata of GGUF files; it has a row for each supported architecture of llama.cpp.
 //!
 //! `Fields` returns the values of a file and records which keys were read. Every key of a
 //! `config.json` must be read. So must every key of a GGUF that begins with the architecture

@@ -1,4 +1,4 @@
-//! Descriptions of each family, their defaults, and everything that is refused.
+//! Descriptions of several families, their defaults, and what is refused.
 
 use gpt_plan::{Activation, Block, NormKind, Pattern, Positions, Rope, RopeScaling, Spec};
 use serde_json::{Value, json};

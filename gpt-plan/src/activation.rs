@@ -1,4 +1,4 @@
-//! Activations: four with hand-written kernels, and closures as formulas.
+//! Activations: four with hand-written kernels, and all others as formulas.
 //!
 //! A [`Formula`] is a tape in static single assignment: node `i` refers only to earlier nodes, and
 //! the last node is the value. A tape needs no boxes, so it can be a `const`. `gpt-codegen` parses
@@ -57,7 +57,7 @@ pub struct Formula {
     pub nodes: List<Node>,
 }
 
-/// One operation of a [`Formula`]; the numbers are indices of earlier nodes.
+/// One operation of a [`Formula`]; numbers of type `u16` are indices of earlier nodes.
 ///
 /// Arithmetic saturates: a result beyond the largest finite number becomes that number. So an
 /// intermediate overflow never leads to `inf - inf`, `inf / inf` or `0 * inf`.

@@ -63,9 +63,9 @@ macro_rules! operands {
         #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Operand {
             $($(#[$doc])* $operand,)*
-            /// A part of the step's matrix (`weight_0`, ...). The first part is also the whole
-            /// matrix as a texture (`weight_texture`), or the slice of it that a training kernel
-            /// reads (`weight_matrix`, `table`).
+            /// A part of the step's matrix (`weight_0`, ...). Part 0 also stands for the whole
+            /// matrix as a texture (`weight_texture`), and for the slice of it that a training
+            /// kernel reads (`weight_matrix`, `table`).
             Weight(u32),
         }
 

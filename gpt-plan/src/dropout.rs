@@ -2,8 +2,8 @@
 //!
 //! Whether an element is dropped is a pure function of a key and the element's index. The backward
 //! pass recomputes the mask, both engines compute the same one, and none is stored. The function is
-//! a 32-bit integer hash of two multiplications with the constants of Wellons' "lowbias32", which
-//! WGSL and SIMD compute alike.
+//! Wellons' 32-bit integer hash "lowbias32", which has two multiplications. WGSL and SIMD compute
+//! it alike.
 
 /// A place in the model where elements are dropped.
 #[derive(Clone, Copy, Debug, serde::Serialize, PartialEq, Eq)]

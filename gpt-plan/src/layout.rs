@@ -28,14 +28,14 @@ pub const TEXTURE_WIDTH: u32 = 8_192;
 /// The layout of one matrix in one format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MatrixLayout {
-    /// Panels, the last one padded.
+    /// Panels, including those that pad the last strip.
     pub panels: u32,
     /// Elements of a panel.
     pub panel_length: u32,
     /// Bytes of an element, a `vec4<f32>`, `vec2<u32>` or `u32`.
     pub element_bytes: u32,
     /// Quads of columns that a shader reads together: a sub-block of a quantised format, otherwise
-    /// a divisor of the columns. Shaders call them a block.
+    /// 8, 4, 2 or 1, the greatest that divides the quads of a row. Shaders call them a block.
     pub block_quads: u32,
     /// Blocks of a row.
     pub blocks: u32,
@@ -46,7 +46,8 @@ pub struct MatrixLayout {
 }
 
 impl MatrixLayout {
-    /// The layout of `rows x columns` in `format`; `None` if a strip is larger than a binding.
+    /// The layout of `rows x columns` in `format`; `None` if a strip is larger than a binding, or
+    /// if a size overflows.
     pub fn new(format: Format, rows: u64, columns: u64) -> Option<MatrixLayout> {
         // Elements of a row.
         let (blocks, block_quads, length, element_bytes) = if format.is_quantised() {

@@ -78,9 +78,9 @@ pub enum Op {
     },
     /// `losses = -ln softmax(logits)[target]` of a range of rows. Replaces the logits by the
     /// gradient of the mean loss of an optimizer step, `(softmax(logits) - onehot(target)) / n`,
-    /// where the step has `n` rows in all its batches. In f16 it is multiplied by the loss scale.
-    /// If a [`LogitMap`] computed the logits, multiplies this gradient by `slope`, which gives the
-    /// gradient of the product.
+    /// where the step has `n` rows in all its batches. In f16 training, the gradient is multiplied
+    /// by the loss scale. If a [`LogitMap`] computed the logits, multiplies this gradient by
+    /// `slope`, which gives the gradient of the product.
     CrossEntropy {
         /// `[rows, vocab]`, replaced by their gradient.
         logits: Slot,
@@ -342,7 +342,7 @@ pub struct BranchSum {
 /// Whether a norm computes its row statistics or reads stored ones.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
 pub enum Statistics {
-    /// Computes and stores them.
+    /// Computes them. In training, also stores them.
     Compute,
     /// Reads what the forward pass stored.
     Stored,

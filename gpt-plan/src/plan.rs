@@ -132,8 +132,8 @@ impl Plan {
             .sum()
     }
 
-    /// The format that holds the most of the weights that a token is multiplied with. `format`
-    /// gives the format of a tensor in a layer.
+    /// The format in which the most weights of multiplied matrices are stored. `format` gives the
+    /// format of a tensor in a layer.
     pub fn main_format(&self, format: impl Fn(TensorId, u32) -> Format) -> Format {
         let mut weights = [0; Format::ALL.len()];
         for (id, t) in self.multiplied() {

@@ -74,7 +74,7 @@ pub enum RopeScaling {
 }
 
 impl Rope {
-    /// Pairs `(i, i + dims / 2)` of all `dims` elements of a head, unscaled.
+    /// Pairs `(i, i + dims / 2)` of the first `dims` elements of a head, unscaled.
     pub fn new(theta: Pattern<Option<f64>>, dims: u32) -> Rope {
         Rope { theta, dims, pairs: RotaryPairs::Halves, scaling: Pattern::all(RopeScaling::None) }
     }

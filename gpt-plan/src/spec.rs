@@ -1,8 +1,8 @@
 //! The resolved spec of a model: every key is a number or a choice.
 //!
-//! In the spec of a plan no size is zero, and sizes divide as they must. The checks and their
-//! messages are in `gpt-codegen`, which knows where each key is in the user's source. A spec that
-//! was read from a file is not checked yet.
+//! In the spec of a plan no size is zero, and sizes divide each other as they have to: `heads` is a
+//! multiple of `kv_heads`. The checks and their messages are in `gpt-codegen`, which knows where
+//! each key is in the user's source. A spec that was read from a file is not checked yet.
 
 use serde::Serialize;
 
@@ -22,7 +22,7 @@ pub struct Spec {
     pub layers: u32,
     /// Query heads in each attention.
     pub heads: u32,
-    /// Key/value heads; `heads` must be a multiple (grouped-query attention).
+    /// Key/value heads; `heads` must be a multiple of it (grouped-query attention).
     pub kv_heads: u32,
     /// Width of the residual stream.
     pub embed: u32,
@@ -261,7 +261,7 @@ impl Spec {
         if self.mlp.gated { 2 * self.mlp.hidden } else { self.mlp.hidden }
     }
 
-    /// Whether the projection called `role` has a bias.
+    /// Whether the projection called `role`, other than the head, has a bias.
     pub fn projection_bias(&self, role: Role) -> bool {
         let own = match role {
             Role::Qkv => self.qkv_bias,

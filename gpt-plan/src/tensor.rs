@@ -25,7 +25,7 @@ pub struct Tensor {
     pub name: Str,
     /// Whether the model has one such tensor, or each layer does.
     pub place: Place,
-    /// Matrix in a storage format, or vector in f32.
+    /// Matrix in a storage format, or table or vector in f32.
     pub kind: TensorKind,
     /// Output features of a matrix, rows of a table, or length of a vector.
     pub rows: u32,

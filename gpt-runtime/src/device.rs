@@ -125,7 +125,8 @@ impl Device {
     /// `wgpu::Device::poll`.
     ///
     /// # Errors
-    /// Fails if the limits with which the device was opened are too low.
+    /// Fails if the limits with which the device was opened are too low, or if the adapter has no
+    /// compute shaders.
     #[cfg(feature = "gpu")]
     pub fn from_wgpu(
         adapter: wgpu::Adapter,

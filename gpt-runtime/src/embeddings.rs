@@ -1,6 +1,6 @@
 //! Embeddings of texts: one vector for each text, pooled from the hidden states of its tokens.
 //!
-//! [`EmbedOptions`] selects how. [`EmbedOptions::beside`] reads the folder of a
+//! [`EmbedOptions`] says how texts are embedded. [`EmbedOptions::beside`] reads the folder of a
 //! sentence-transformers model, which lists its steps in `modules.json`. Texts may differ in
 //! length, and none is padded: the CPU engine runs the rows of several texts in one pass. The
 //! embedding of a text does not depend on the other texts.

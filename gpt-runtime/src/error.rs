@@ -111,8 +111,8 @@ pub(crate) fn counted(n: usize, noun: &str) -> String {
 }
 
 impl Error {
-    /// Returns a function for `map_err` that makes an [`Error::Io`] of an error of the operating
-    /// system.
+    /// Returns a function for `map_err` that turns an error of the operating system into an
+    /// [`Error::Io`].
     pub(crate) fn io(doing: &'static str, path: &Path) -> impl Fn(std::io::Error) -> Error {
         move |source| Error::Io { doing, path: path.to_owned(), source }
     }

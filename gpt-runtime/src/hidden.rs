@@ -1,4 +1,4 @@
-//! Hidden states: the residual stream after the last block, through the final norm.
+//! Hidden states: the residual stream after the last block, with the final norm applied.
 //!
 //! Engines return the stream. The norm is applied here, in f64, so that both engines share it.
 

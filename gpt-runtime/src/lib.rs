@@ -291,7 +291,7 @@ pub mod __private {
 
     /// Parsers that the fuzz tests call on their own.
     pub mod parsers {
-        /// Reads all tensors of a file of weights. Returns the number of their elements.
+        /// Reads all tensors of a weight file. Returns the number of their elements.
         pub fn read_tensors(path: &std::path::Path) -> Result<u64, crate::Error> {
             crate::weights::read_tensors(path)
         }

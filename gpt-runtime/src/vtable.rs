@@ -31,10 +31,10 @@ pub trait Gpt: Sized + Send + Sync + 'static {
     /// The model's plan.
     fn plan() -> &'static Plan;
 
-    /// Replaces `values` by the MLP's activation of them.
+    /// Applies the MLP's activation to `values`, in place.
     fn activation(values: &mut [f32]);
 
-    /// Replaces `values` by the MLP's activation of them, and writes its derivative to `slopes`,
+    /// Applies the MLP's activation to `values`, in place, and writes its derivative to `slopes`,
     /// which has the same length.
     fn activate(values: &mut [f32], slopes: &mut [f32]);
 }

@@ -52,7 +52,7 @@ pub unsafe trait IntDot {
     const SPAN_ROWS: usize = 0;
 
     /// Converts a register of whole numbers of magnitude at most [`LARGEST`](Self::LARGEST) to
-    /// inputs.
+    /// inputs, and stores them.
     unsafe fn store_quants(rounded: Self::V, to: *mut Self::Quant);
     /// Loads one group of inputs and copies it to every lane.
     unsafe fn splat(from: *const Self::Quant) -> Self::Group;

@@ -70,7 +70,7 @@ pub unsafe fn quantise<D: IntDot>(
     let blocks = whole.iter().chain((!rest.is_empty()).then_some(&last));
     let places = scales.iter_mut().zip(sums).zip(starts).zip(halves.as_chunks_mut::<2>().0);
     for (b, (block, (((scale, sum), start), halves))) in blocks.zip(places).enumerate() {
-        // SAFETY: the outputs hold as many blocks.
+        // SAFETY: `quants` holds as many blocks as the other outputs.
         unsafe {
             let (found, totals) = quantise_block::<D>(block, quants.add(b * BLOCK));
             let total = totals[0] + totals[1];
@@ -137,7 +137,7 @@ pub unsafe fn row<D: IntDot, Q: Quants, const WIDE: usize>(
     panel: *const u8,
     output: *mut f32,
 ) {
-    // SAFETY: offsets stay within one sub-block of the panel and 32 inputs.
+    // SAFETY: iteration `b` stays within sub-block `b` of the panel and block `b` of the inputs.
     unsafe {
         let lanes = D::V::LANES;
         let quants = input.quants.cast::<D::Quant>();

@@ -124,7 +124,7 @@ pub enum Rounding {
 }
 
 impl Rounding {
-    /// The NMSE that rounding may add to a few layers, in addition to that of f32 arithmetic. The
+    /// The NMSE that rounding may cause in a few layers, in addition to that of f32 arithmetic. The
     /// residual stream accumulates the errors of products, and a step may magnify them. The root
     /// mean square error of an integer is `max / greatest / sqrt(12)`, where `max` is the largest
     /// magnitude in its block of 32 and `greatest` is 32767 or 127. The root mean square of the

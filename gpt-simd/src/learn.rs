@@ -11,7 +11,7 @@ use super::vector::{PANEL, Vector, exp};
 /// so that every operation in it becomes a call.
 macro_rules! map_two {
     ($V:ident, $values:ident, $slopes:ident, |$x:ident| $result:expr) => {
-        // SAFETY: vectors lie within the rows, or in copies that are longer than any vector.
+        // SAFETY: vectors lie within the rows, or in copies that are as long as the longest vector.
         unsafe {
             let whole = $values.len() / $V::LANES * $V::LANES;
             for i in (0..whole).step_by($V::LANES) {
@@ -225,7 +225,8 @@ pub unsafe fn transpose<V: Vector>(
     }
     for i in (0..PANEL).step_by(8) {
         for j in (0..columns).step_by(8) {
-            // SAFETY: the block's last element is in the last row of both, and within its elements.
+            // SAFETY: rows of `from` have `columns` elements and those of `out` 32, so the eight
+            // rows of eight lie within both.
             unsafe {
                 let from = from.as_ptr().add(i * stride + j);
                 let out = out.as_mut_ptr().add(j * out_stride + i);

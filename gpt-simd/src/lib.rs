@@ -145,9 +145,9 @@ pub fn prefetch(data: *const f32, len: usize, at: usize) {
 /// memory with large pages.
 const PAGE: usize = 4096;
 
-/// Prefetches the first lines of the next page if a page starts in the `bytes` bytes from `from`
-/// on. A loop over memory calls it for each of its steps, which are shorter than a page. Hardware
-/// prefetchers follow the loop within a page, but each needs some misses at the start of the next.
+/// If a page starts in the `bytes` bytes from `from` on, prefetches the first lines of the page
+/// after it. A loop over memory calls this for each of its steps, which are shorter than a page.
+/// Hardware prefetchers follow the loop within a page, but need some misses at the start of each.
 #[inline(always)]
 fn prefetch_next_page(from: *const u8, bytes: usize) {
     let start = from.addr().next_multiple_of(PAGE);

@@ -9,7 +9,8 @@ use super::vector::Vector;
 #[derive(Clone, Copy)]
 pub struct Neon(float32x4_t);
 
-// SAFETY: `Vector` requires of callers the features of these intrinsics, and valid pointers.
+// SAFETY: callers of these methods ensure that the processor has the features of the intrinsics and
+// that pointers are valid.
 unsafe impl Vector for Neon {
     const LANES: usize = 4;
     const TILE: usize = 12;

@@ -277,7 +277,7 @@ impl<V: Pairs> Element<V> for Bf16Pair {
 
     #[inline(always)]
     unsafe fn splat(from: *const Bf16Pair) -> V {
-        // SAFETY: the caller's contract is the same, likewise.
+        // SAFETY: as in `load`.
         unsafe { V::splat(*from.cast()) }
     }
 
@@ -299,7 +299,7 @@ impl<V: Vector> Rounded<V> for F16 {
 impl<V: Vector> Rounded<V> for Bf16 {
     #[inline(always)]
     unsafe fn store(value: V, to: *mut Self) {
-        // SAFETY: the caller's contract is the same, likewise.
+        // SAFETY: the caller's contract is the same; `Bf16` is a transparent u16.
         unsafe { value.store_bf16(to.cast()) }
     }
 }
@@ -369,7 +369,7 @@ pub unsafe fn unpack<V: Vector, E: Element<V>>(panel: *const E, depth: usize, ou
 #[inline(always)]
 pub unsafe fn narrow<V: Vector, E: Rounded<V> + Default>(row: &[f32], out: &mut [E]) {
     let whole = row.len() / V::LANES * V::LANES;
-    // SAFETY: vectors lie within the rows, or in copies that are longer than any vector.
+    // SAFETY: vectors lie within the rows, or in copies that are as long as the longest vector.
     unsafe {
         for i in (0..whole).step_by(V::LANES) {
             E::store(V::load(row.as_ptr().add(i)), out.as_mut_ptr().add(i));
@@ -392,7 +392,7 @@ pub unsafe fn narrow<V: Vector, E: Rounded<V> + Default>(row: &[f32], out: &mut 
 pub unsafe fn pair_columns<V: Pairs>(row: &[f32], out: &mut [Bf16Pair]) {
     let step = 2 * V::LANES;
     let whole = row.len() / step * step;
-    // SAFETY: vectors lie within the rows, or in copies of two vectors' length.
+    // SAFETY: vectors lie within the rows, or in copies that are as long as two of the longest.
     unsafe {
         let store = |from: *const f32, to: *mut Bf16Pair| {
             V::store_pairs(V::load(from), V::load(from.add(V::LANES)), to.cast());
@@ -409,9 +409,9 @@ pub unsafe fn pair_columns<V: Pairs>(row: &[f32], out: &mut [Bf16Pair]) {
     }
 }
 
-/// Rounds `rows` rows of `width` floats, `stride` floats apart, to bf16, and joins two neighbouring
-/// rows to a row of pairs: a pair has the elements of one column of both rows. An odd last row is
-/// paired with zeros.
+/// Rounds `rows` rows of `width` floats, `stride` floats apart, to bf16, and joins each two
+/// neighbouring rows into a row of pairs: a pair has the elements of one column of both rows. An
+/// odd last row is paired with zeros.
 ///
 /// # Safety
 /// See [`Vector`]; `from` is valid for such rows, `out` for half as many (rounded up) contiguous
@@ -425,7 +425,7 @@ pub unsafe fn pair_rows<V: Pairs>(
 ) {
     let whole = width / V::LANES * V::LANES;
     let rest = width - whole;
-    // SAFETY: vectors lie within the rows, or in copies that are longer than any vector.
+    // SAFETY: vectors lie within the rows, or in copies that are as long as the longest vector.
     unsafe {
         for row in 0..rows.div_ceil(2) {
             let (first, out) = (from.add(2 * row * stride), out.add(row * width));

@@ -41,7 +41,8 @@ pub trait Quants {
         }
     }
 
-    /// Reorders the quants of one sub-block from the packed order for panels of `group`.
+    /// Reorders the quants of one sub-block from the packed order to that of panels whose groups
+    /// have `group` bytes.
     fn arrange(quants: &mut [u8], group: usize) {
         let _ = (quants, group);
     }
@@ -129,7 +130,7 @@ impl Quants for Q4K {
 struct HighBits<const BITS: usize>;
 
 impl<const BITS: usize> HighBits<BITS> {
-    /// Columns of a byte.
+    /// Columns whose high bits share a byte.
     const SHARE: usize = 8 / BITS;
     /// Bytes of high bits in a sub-block of one output.
     const BYTES: usize = SUB_BLOCK / Self::SHARE;

@@ -6,7 +6,7 @@ use super::vector::{Vector, exp, exp_m1};
 /// is a macro for the reason given in [`learn`](super::learn).
 macro_rules! map {
     ($V:ident, $row:ident, |$x:ident| $result:expr) => {
-        // SAFETY: vectors lie within the row, or in a copy that is longer than any vector.
+        // SAFETY: vectors lie within the row, or in a copy that is as long as the longest vector.
         unsafe {
             let whole = $row.len() / $V::LANES * $V::LANES;
             for i in (0..whole).step_by($V::LANES) {

@@ -19,7 +19,7 @@ pub fn noise(n: usize, seed: u64) -> Vec<f32> {
     (0..n).map(|_| next()).collect()
 }
 
-/// Fails unless `found` is `expected`, within 3e-7 of `scale`.
+/// Fails unless `found` is `expected` to within 3e-7 times `scale`.
 #[track_caller]
 pub fn close(found: f32, expected: f64, scale: f64) {
     assert!(

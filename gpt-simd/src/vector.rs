@@ -70,11 +70,11 @@ pub unsafe trait Vector: Copy {
 pub unsafe trait Pairs: Vector {
     /// In each lane, both products of a pair of weights and a pair of inputs, added to the sum.
     unsafe fn add_pairs(sums: Self, weights: Self, inputs: Self) -> Self;
-    /// Joins each lane of `first` with the same lane of `second` to a pair, rounded to nearest,
+    /// Joins each lane of `first` and the same lane of `second` into a pair, rounded to nearest,
     /// ties to even.
     unsafe fn pair_up(first: Self, second: Self) -> Self;
-    /// Joins neighbouring lanes to pairs, rounded to nearest, ties to even, and stores the pairs of
-    /// `first`, then those of `second`: `LANES` pairs in all.
+    /// Joins neighbouring lanes into pairs, rounded to nearest, ties to even, and stores the pairs
+    /// of `first`, then those of `second`: `LANES` pairs in all.
     unsafe fn store_pairs(first: Self, second: Self, to: *mut u32);
 }
 

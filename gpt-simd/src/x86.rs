@@ -16,7 +16,8 @@ pub struct Avx512(__m512);
 /// Products of bytes, four at a time, for vectors of [`Avx512`]; also needs `avx512vnni`.
 pub struct Vnni;
 
-// SAFETY: `Vector` requires of callers the features of these intrinsics, and valid pointers.
+// SAFETY: callers of these methods ensure that the processor has the features of the intrinsics and
+// that pointers are valid.
 unsafe impl Vector for Avx2 {
     const LANES: usize = 8;
     const TILE: usize = 12;
@@ -109,7 +110,8 @@ unsafe impl Vector for Avx2 {
 /// the 32 registers hold weights, an input and scales.
 const SPAN_ROWS: usize = 6;
 
-// SAFETY: `Vector` requires of callers the features of these intrinsics, and valid pointers.
+// SAFETY: callers of these methods ensure that the processor has the features of the intrinsics and
+// that pointers are valid.
 unsafe impl Vector for Avx512 {
     const LANES: usize = 16;
     const TILE: usize = 24;

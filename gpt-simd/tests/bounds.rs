@@ -123,7 +123,7 @@ fn rows_of_integers_that_wrap_are_rejected() {
     });
 }
 
-/// Rows of integers of one block.
+/// Calls `check` with a row of integers of one block, and a panel of one block.
 fn with_one_block(check: impl FnOnce(Integers<'_>, &[u8])) {
     let kernels = Isa::Portable.kernels().expect("every processor has this set");
     let quants = vec![0; BLOCK * kernels.quant_bytes()];

@@ -1,5 +1,5 @@
-//! Kernels of rows, of every instruction set of this processor, compared with f64 at lengths that
-//! no vector length divides.
+//! Kernels of rows, of every instruction set of this processor, compared with f64, also at lengths
+//! that no vector length divides.
 
 use gpt_plan::{Norm, NormKind};
 

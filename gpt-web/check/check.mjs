@@ -1,6 +1,6 @@
 // Checks the page in Chromium: `node check.mjs SITE GPT PICTURES`. SITE is the folder that
-// `.ci/web` makes, GPT the `gpt` program of the same commit, with whose texts and logits those of
-// the page are compared, and PICTURES a folder for screenshots. The variable CHROMIUM names the
+// `.ci/web` makes, GPT the `gpt` program of the same commit, and PICTURES a folder for screenshots.
+// The texts and logits of the page are compared with those of GPT. The variable CHROMIUM names the
 // browser, and SMOLLM2 a file of SmolLM2-135M-Instruct; without it, the checks of that model are
 // left out. The status is 1 if a check fails.
 
@@ -72,7 +72,7 @@ async function welcome(page, address) {
   check("nothing comes from elsewhere", origins.length === 0, origins.join(" "));
 }
 
-// The page uses Bard's weights of 8 bits and rounds the inputs of products to 16 bits, which
+// The page uses Bard's 8-bit weights and rounds the inputs of products to 16 bits, which
 // changes none of these texts. On AVX-512, `gpt` rounds inputs to 8 bits, which does. So texts and
 // logits are compared with those of `gpt` with the weights converted to f32.
 const EXACT = ["--dtype", "f32"];

@@ -1,5 +1,5 @@
-// A headless Chromium, driven through a pipe by the DevTools protocol: messages of JSON, each
-// ended by a zero byte, on file descriptors 3 and 4.
+// A headless Chromium, driven through a pipe by the DevTools protocol: JSON messages, each
+// terminated by a zero byte, on file descriptors 3 and 4.
 
 import { spawn } from "node:child_process";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -142,7 +142,7 @@ export class Page {
     }
   }
 
-  /** Presses a key, or a key that produces `text`. */
+  /** Presses a key, which produces `text` if that is given. */
   async press(key, text) {
     const event = { key, code: key, text, windowsVirtualKeyCode: KEYS[key] };
     await this.send("Input.dispatchKeyEvent", { type: text ? "keyDown" : "rawKeyDown", ...event });
@@ -164,7 +164,7 @@ export class Page {
     return Buffer.from(data, "base64");
   }
 
-  /** The nodes that assistive technology sees, as `role: name`. */
+  /** The nodes that assistive technology sees: role, name, and whether it is disabled. */
   async accessible() {
     await this.send("Accessibility.enable");
     const { nodes } = await this.send("Accessibility.getFullAXTree");

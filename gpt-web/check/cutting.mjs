@@ -12,8 +12,8 @@ export class Cutting {
   #server;
   #bytes;
   /**
-   * The number of bytes that each of the next connections sends before it ends; null if it sends
-   * not even an answer. Connections after these send all.
+   * The number of bytes that each of the next connections sends before it ends; null if it does not
+   * even send an answer. Connections after these send everything.
    */
   cuts = [];
   /** Whether the SHA-256 in the headers is that of the file. */

@@ -24,7 +24,7 @@ export function withTemplate(file, template) {
   return Buffer.concat([head, ...pair, file.subarray(HEAD)]);
 }
 
-/** `file` with `value` as the value of `key`, a number of 32 bits. */
+/** `file` with `value` as the value of `key`, a 32-bit number. */
 export function withNumber(file, key, value) {
   const changed = Buffer.from(file);
   const at = changed.indexOf(key) + Buffer.byteLength(key);

@@ -19,10 +19,11 @@ pub fn link(kernel: &Kernel) -> String {
     text
 }
 
-/// Returns the shader for a browser. Browsers require two directives that naga rejects:
-/// `enable subgroups;`, and one that turns off the uniformity check of subgroup functions. The
-/// check would fail, although the calls are safe: all invocations of a workgroup call the sums and
-/// maxima, and the eight neighbours that exchange values in a loop have the same loop bounds.
+/// Returns the shader for a browser. If it uses subgroups, browsers require two directives:
+/// `enable subgroups;`, which naga rejects, and one that turns off the uniformity check of subgroup
+/// functions. The check would fail, although the calls are safe: all invocations of a workgroup
+/// call the sums and maxima, and the eight neighbours that exchange values in a loop have the same
+/// loop bounds.
 ///
 /// # Panics
 ///

@@ -226,14 +226,15 @@ const TILE_N: [(&str, u32); 5] = [
     (f::MATMUL_TILE_N_16, 16),
 ];
 
-/// The number of strips of a matrix that a workgroup of the kernel multiplies; none if it
-/// multiplies no matrix.
+/// The number of strips of a matrix that a workgroup of the kernel multiplies; none if the kernel
+/// is not a projection of inference.
 pub fn tile_n(kernel: &Kernel) -> Option<u32> {
     let own = |(file, _): &&(&'static str, u32)| kernel.files.contains(file);
     TILE_N.iter().find(own).map(|(_, strips)| *strips)
 }
 
-/// The file that assigns `strips` strips to a workgroup; none unless a power of two up to 16.
+/// The file that assigns `strips` strips to a workgroup; none unless `strips` is a power of two up
+/// to 16.
 pub fn tile_n_file(strips: u32) -> Option<&'static str> {
     let of = TILE_N.iter().find(|(_, has)| *has == strips);
     of.map(|(file, _)| *file)

@@ -68,7 +68,7 @@ fn reach_signed_(access: u32, index: i32, length: u32) -> i32 {
 }
 ";
 
-/// An access in the source, the text of whose index is `start..end`.
+/// An access in the source. The text of its index is at `start..end`.
 struct Access {
     start: usize,
     end: usize,
@@ -76,13 +76,13 @@ struct Access {
     length: String,
 }
 
-/// Returns the WGSL `text` with every index checked that is not a constant, and appends a
+/// Returns the WGSL `text` with a check of every index that is not a constant, and appends a
 /// description of each access to `accesses`.
 pub fn checked(text: &str, accesses: &mut Vec<String>) -> String {
     let found = find(text);
     let title = text.lines().next().unwrap_or_default();
-    // Insertions from the end on, so that positions before them stay valid. Of two at one position,
-    // an inner index ends before the outer one does.
+    // Insertions are made from the end, so that positions before them stay valid. At one position,
+    // the end of an index comes before the start of another.
     let mut insertions = Vec::new();
     for access in &found {
         accesses.push(format!("{} in {title}", &text[access.start..access.end]));
@@ -131,7 +131,7 @@ fn find(text: &str) -> Vec<Access> {
     found
 }
 
-/// The position of the bracket that the last one of `access` closes.
+/// The position of the bracket that the last bracket of `access` closes.
 fn opening(access: &str) -> Option<usize> {
     if !access.ends_with(']') {
         return None;

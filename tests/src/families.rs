@@ -1,5 +1,5 @@
-//! The small models of `fixtures/families`: their logits by transformers in f64, and a summary of
-//! the gradients of their loss.
+//! The small models of `fixtures/families`: their logits, which transformers computed in f64, and a
+//! summary of the gradients of their loss.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -89,7 +89,7 @@ impl Fixture {
     }
 
     /// The NMSE of the logits or hidden states of `spec` on `device`, with the weights of the file.
-    /// The prompt is read in chunks of seven tokens.
+    /// For logits, the prompt is read in chunks of seven tokens.
     pub fn error(&self, spec: &Spec, device: &Device) -> f64 {
         let file = weights::open(&self.weights, specs::plan(&self.name, &self.spec()), None);
         let file = file.unwrap_or_else(|error| panic!("{}: {error}", self.name));

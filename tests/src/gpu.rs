@@ -6,7 +6,7 @@ use gpt_plan::{Feature, Features};
 use gpt_runtime::__private::gpu::GpuDevice;
 use gpt_runtime::{Device, wgpu};
 
-/// The adapter, opened once, with all variants that are on by default on any adapter. Without an
+/// The adapter, opened once, with every variant that is on by default on some adapter. Without an
 /// adapter, prints that the test did not run, or panics if `GPT_REQUIRE_GPU=1` is set.
 pub fn device() -> Option<Arc<GpuDevice>> {
     static DEVICE: OnceLock<Result<Arc<GpuDevice>, String>> = OnceLock::new();

@@ -1,5 +1,5 @@
-//! Weights in several formats, as a file of llama.cpp's mixtures has them: within a layer, and
-//! within the matrix of queries, keys and values.
+//! Weights in several formats, as in a file with one of llama.cpp's mixtures: formats differ within
+//! a layer, and within the matrix of queries, keys and values.
 
 use std::borrow::Cow;
 

@@ -57,7 +57,7 @@ pub fn options(batch: u32, tokens: u32, recompute: Recompute) -> TrainerOptions 
     TrainerOptions { shape: TrainShape { batch, tokens, recompute }, precision: Precision::F32 }
 }
 
-/// The share of a batch in a step of `rows` rows.
+/// The options for a batch in a step of `rows` rows. `first` says whether it is the step's first.
 pub fn learn(first: bool, rows: u32) -> Learn {
     Learn { first, scale: 1.0 / rows as f32, dropout: None }
 }
@@ -115,7 +115,7 @@ pub fn check_tensors(
         let difference = found.iter().zip(expected).map(|(f, e)| f64::from(*f) - e);
         let error = size(&difference.collect::<Vec<_>>());
         let size = size(expected).max(1e-3 * whole);
-        // The negated comparison also rejects NaN.
+        // NaN is rejected, too.
         if error.is_nan() || error > bound * size {
             let name = &plan.tensor(id).name;
             far.push(format!("{name} of layer {layer} by {:.1e}", error / size));

@@ -1,5 +1,5 @@
-//! The macro's output. Snapshots have one small model, formatted for review; the other tests
-//! validate the kernels of many models.
+//! The macro's output. Snapshots have a small model without its kernels, formatted for review, and
+//! one kernel of another; the other tests validate the kernels of many models.
 
 use std::collections::HashSet;
 
@@ -24,7 +24,7 @@ fn a_small_model() {
     insta::assert_snapshot!(without_kernels(&prettyplease::unparse(&file)));
 }
 
-/// Removes the kernels. Their headers are a tenth of a megabyte; one kernel has its own snapshot.
+/// Removes the kernels, because their headers are a tenth of a megabyte.
 fn without_kernels(text: &str) -> String {
     let list = "kernels: ::std::borrow::Cow::Borrowed(";
     let mut out = String::new();

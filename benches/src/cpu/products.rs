@@ -34,7 +34,7 @@ pub fn row<const DEPTH: usize, const PAIRS: usize>(format: Format, rows: usize) 
         move |literal| {
             iteration += 1;
             let x = &x.floats()[..DEPTH];
-            // The values of pairs do not matter, because inputs are rounded first.
+            // The engine rounds inputs to pairs before this product. Here any values do for them.
             let pairs: &[Bf16Pair] = bytemuck::cast_slice(&x[..PAIRS]);
             panels.matrix(iteration).fold(0.0, |sum, panel| {
                 let mut out = [0.0; PANEL];

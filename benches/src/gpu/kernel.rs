@@ -75,8 +75,8 @@ impl Bound {
         let variables = variables(name, &wgsl);
         let source =
             ShaderModuleDescriptor { label: Some(name), source: ShaderSource::Wgsl(wgsl.into()) };
-        // SAFETY: the shader is one of a validated plan, or the same with its sizes in a uniform,
-        // and buffers have these sizes.
+        // SAFETY: the shader belongs to a validated plan, or is such a shader with its sizes in a
+        // uniform, and the buffers have the sizes that the shader accesses.
         let module = unsafe {
             gpu.device.create_shader_module_trusted(source, ShaderRuntimeChecks::unchecked())
         };

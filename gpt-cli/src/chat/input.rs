@@ -20,8 +20,8 @@ pub enum Event {
 
 /// The source of messages.
 pub enum Input {
-    /// A terminal. The history lives as long as the program, because a conversation is written to a
-    /// file only on demand.
+    /// A terminal. The history is not saved to a file, because a conversation is written to a file
+    /// only on demand.
     Terminal(Box<Editor<(), MemHistory>>),
     /// A pipe, or a terminal while standard output is redirected.
     Lines {

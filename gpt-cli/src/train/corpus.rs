@@ -47,7 +47,7 @@ pub fn read(paths: &[PathBuf], normalize: bool) -> Result<String, Failure> {
 }
 
 /// Adds the files at `path`: itself, or those in the folder and below it, sorted by name. Leaves
-/// out hidden ones in folders.
+/// out hidden files and folders inside a folder.
 fn add(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
     if !path.is_dir() {
         files.push(path.to_owned());

@@ -3,8 +3,8 @@
 //! A new run encodes the text and saves the tokens in `train.bin` and `val.bin`, in the layout of
 //! nanoGPT's files. It then maps these files. A resumed run also maps them, and does not need the
 //! text. The text is read rather than mapped: another program may change a mapped file, and a
-//! string that is no longer UTF-8 is undefined behaviour. Until its first step, a new run therefore
-//! takes the size of the text, and two or four bytes for each token.
+//! string that is no longer UTF-8 is undefined behaviour. While it encodes, a new run therefore
+//! needs memory for the text, and two or four bytes for each token.
 
 use std::path::{Path, PathBuf};
 

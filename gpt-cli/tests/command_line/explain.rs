@@ -118,7 +118,7 @@ fn the_numbers_are_those_of_the_model() {
             let surprise = tokens[position + 1]["surprise"].as_f64().unwrap();
             assert!((surprise + (exponentials[*next] / sum).ln()).abs() < 1e-3);
         }
-        // The lens of the last layer: five tokens in falling order, with the model's probabilities.
+        // The lens of the last layer: five tokens by descending probability, the model's own.
         let best = lens[6][position].as_array().unwrap();
         assert_eq!(best.len(), 10);
         let mut sorted = exponentials.clone();

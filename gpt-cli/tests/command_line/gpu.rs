@@ -184,8 +184,8 @@ fn pipelines_are_cached() {
     }
 }
 
-/// A report has its sections, as Markdown in a file and as JSON, and an unwritable file is an error
-/// before anything is measured.
+/// A report has every section, as Markdown in a file and as JSON. An unwritable file is an error
+/// before any model is measured.
 #[test]
 fn a_report_has_every_section() {
     if !there_is_a_gpu() {

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use super::commands::{errors, succeeds};
 
 fn interrupt(child: &Child) {
-    // SAFETY: no one has waited for the child yet, so the number is still its own.
+    // SAFETY: no one has waited for the child yet, so no other process has its id.
     let sent = unsafe { libc::kill(child.id() as libc::pid_t, libc::SIGINT) };
     assert_eq!(sent, 0, "{}", std::io::Error::last_os_error());
 }

@@ -1,4 +1,5 @@
-//! A text of 2 GB: more bytes than an `i32` counts, and tokens in more bytes than a `u32` counts.
+//! A text of 2 GB: more bytes than an `i32` counts, and tokens that take, in `train.bin` and
+//! `val.bin` together, more bytes than a `u32` counts.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
@@ -34,7 +35,7 @@ fn train(folder: &Path, kib: u64, options: &str) -> Value {
 }
 
 /// A new run needs address space for the text, for two bytes per character, and half a GB for the
-/// rest. A resumed run does not read the text, so it needs none for it.
+/// rest. A resumed run does not read the text, so it needs no space for the text.
 fn check(bytes: u64) {
     let folder = tempfile::tempdir().unwrap();
     let written = write(&folder.path().join("text.txt"), bytes);

@@ -136,7 +136,7 @@ fn a_killed_run_resumes_from_its_last_checkpoint() {
         };
         let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        // Kills the run after some steps, at a random moment.
+        // Kills the run after some steps, in each round at another moment.
         let mut first = None;
         for line in lines.by_ref().map(Result::unwrap) {
             let step = line.strip_prefix("step ").and_then(|l| l.split_once(": saved"));

@@ -1,8 +1,8 @@
 //! Generates the Rust of a model: its type, its constants, its plan.
 //!
-//! `literal` writes the plan as a static, `types` the model's type and its compiled activation,
-//! `parameters` the handles of its parameters. This file combines them, and writes a stand-in for a
-//! model that has errors.
+//! `literal` writes the plan as an expression, `types` the model's type and its compiled
+//! activation, `parameters` the handles to its parameters. This file combines them, and writes a
+//! stand-in for a model that has errors.
 //!
 //! Paths begin at `root`, the path of `gpt-runtime` in the user's crate, which may have renamed it.
 
@@ -131,7 +131,7 @@ fn constants(model: &Model, plan: &gpt_plan::Plan) -> TokenStream {
             #(#sizes)*
             /// Number of trainable parameters.
             #vis const PARAMS: u64 = #params;
-            /// Floating-point operations of one token's forward pass at an empty cache.
+            /// Floating-point operations of one token's forward pass with an empty cache.
             #vis const FLOPS_PER_TOKEN: u64 = #flops;
             /// Bytes of key/value cache that each position takes in f32.
             #vis const KV_BYTES_PER_TOKEN: u64 = #kv;
@@ -288,8 +288,8 @@ pub fn echo(root: &TokenStream, declared: &Declared) -> TokenStream {
     }
 }
 
-/// The variant that the user names, if it exists. Other values are `any()`, as they have no
-/// documentation.
+/// The variant that the user names, if it exists. All other values, including those of its fields,
+/// are `any()`.
 fn echo_value(field: &Field) -> TokenStream {
     let any = quote!(spec_docs::any());
     let kind = keys::find(&field.key.to_string()).map(|k| k.kind);

@@ -100,7 +100,7 @@ fn is_norm(op: &Op) -> bool {
 struct Backward<'a> {
     spec: &'a Spec,
     /// The slot whose gradient `DX` holds, at least in part. None before the first op of the
-    /// section.
+    /// section, and once `DX` holds the gradient of an activation's input.
     stream: Option<Slot>,
     /// Whether `D_NORMED` holds a gradient of a norm's output.
     is_normed_pending: bool,
@@ -213,7 +213,8 @@ impl Backward<'_> {
             let op = Op::NormInput { norm, x, stats, dy: DX, residual: None, out: D_BRANCH };
             return self.push(format!("{name}_input"), op);
         }
-        // The loss, a separate section, reads the output of the last norm.
+        // The flag may be false already: the projection that reads the output of the last norm is
+        // in the loss, a separate section.
         self.is_normed_pending = false;
         if self.stream == Some(out) {
             let op = Op::Add { a: D_NORMED, b: DX, out: D_NORMED };

@@ -51,9 +51,9 @@ struct Pass {
 }
 
 impl Pass {
-    /// Materialises the norms of the forward ops, appends the loss, and derives the backward ops of
-    /// both. The logits of a batch never exist at once: the head runs by ranges of rows, forward
-    /// and backward.
+    /// Materialises the norms of the forward ops, moves the head from them to the loss, and derives
+    /// the backward ops of both. The logits of a batch never exist all at once: the loss runs on
+    /// one range of rows after another, forward and backward.
     fn new(spec: &Spec, table: &Table) -> Pass {
         let mut forward: Vec<Ops> = forward::forward(spec, table, &PassSlots::TRAINING)
             .into_iter()

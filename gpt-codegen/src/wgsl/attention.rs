@@ -100,7 +100,7 @@ fn head_sizes(header: &mut Header, spec: &Spec, scores: &Scores) {
     }
 }
 
-/// A WGSL function from a head to its slope in ALiBi.
+/// A WGSL function that returns the ALiBi slope of a head.
 fn slopes(spec: &Spec, scores: &Scores) -> String {
     let cases: String = (0..spec.heads)
         .map(|head| {
@@ -234,8 +234,8 @@ impl TrainKernels<'_> {
     fn heads(&self, what: &str, scores: &Scores, groups: u32) -> (Header, Tiling) {
         let spec = self.spec;
         // [`crate::check`] limits a head to 256 columns, so the 64 invocations of a workgroup
-        // suffice for one row, four columns each. Eight neighbours are always on the same row,
-        // because they read its weights together (`shared_read`).
+        // suffice for one row, four columns each. A row has at least eight of them, so that
+        // eight neighbours are always on one row: they read its weights together (`shared_read`).
         let row_invocations = spec.head_dim.div_ceil(4).next_power_of_two().max(8);
         let mut header = self.header(what);
         header.size("HEAD_DIM", spec.head_dim, "width of a head");

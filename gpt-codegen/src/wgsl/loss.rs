@@ -10,7 +10,7 @@ use crate::formula;
 /// Invocations that share a row of logits.
 const WORKGROUP: u32 = 256;
 
-/// Adds the function from a product of the head to a logit.
+/// Adds the function that turns a product of the head into a logit.
 pub fn logit_map(map: Option<&LogitMap>, header: &mut Header, files: &mut Files) {
     match map {
         Some(map) => {

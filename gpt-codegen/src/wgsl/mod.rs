@@ -1,8 +1,8 @@
-//! Kernels: for each op the header of a model and the files of `gpt-shaders` that follow it.
+//! Kernels: for each op, a generated header and the files of `gpt-shaders` that follow it.
 //!
 //! A header has constants and generated functions, such as a closure; all other code is in the
-//! files. Code that varies is chosen by naming one file or another with the same functions. The
-//! modules are the operations, each for inference and training: `matmul`, `attention`, `norm`,
+//! files. Code that varies is chosen by naming one file or another with the same functions. Each
+//! operation has one module, for inference, training or both: `matmul`, `attention`, `norm`,
 //! `embed`, `activation`, `loss`, `dropout`, `sampling`, `optimizer`. `training` collects the
 //! kernels of a training pass, each once. `validate` hands linked kernels to naga and maps its
 //! errors back to the files.

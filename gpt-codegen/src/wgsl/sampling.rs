@@ -6,7 +6,7 @@ use gpt_shaders::files;
 
 use super::header::Header;
 
-/// Invocations of a workgroup; `sampling/threshold` has a digit for each.
+/// Invocations of a workgroup. In `sampling/threshold`, each has one of the 256 values of a digit.
 const WORKGROUP: u32 = 256;
 
 /// Tokens of a workgroup: enough for its invocations to have reads in flight, few enough for the

@@ -4,7 +4,7 @@
 //! stay within WebGPU's default limits. A plain kernel needs only WebGPU's core, so it runs in a
 //! browser.
 //!
-//! Four of five shaders are variants, and most variants replace the same files for each format of a
+//! Four in five shaders are variants, and most variants replace the same files for each format of a
 //! matrix. A user's build validates every plain kernel. Of the kernels of a step that differ only
 //! in format, it validates each replacement of files once ([`validate_plan`]); a shader that
 //! several models of one invocation share is validated once. Our tests validate all variants of
@@ -84,7 +84,8 @@ fn replaced(plain: &Kernel, variant: &Kernel) -> Replaced {
 fn validate_kernels(plan: &Plan, variants: &[Kernel], known: &mut HashSet<String>) -> Vec<String> {
     let plain = plan.kernels.iter().chain(plan.training.kernels.iter());
     let linked = plain.chain(variants).map(|kernel| (kernel, link(kernel)));
-    // The first line is a title with the name of the model.
+    // The first line is a title with the name of the model, or, in some variants, enables an
+    // extension.
     let code = |text: &str| text.split_once('\n').map_or(String::new(), |(_, code)| code.into());
     let new = linked.filter(|(_, text)| known.insert(code(text)));
     validate_all(&new.collect::<Vec<_>>())

@@ -220,8 +220,8 @@ fn window(fields: &mut Fields<'_>) -> Option<u32> {
     fields.index("attention.sliding_window").filter(|size| *size > 0)
 }
 
-/// Whether each layer has a sliding window: by a list in the file, otherwise all layers have one
-/// but the last of every `period`.
+/// Whether each layer has a sliding window, by a list in the file. Without a list, all layers have
+/// one but the last of every `period`; a number in the file replaces `period`.
 fn sliding(fields: &mut Fields<'_>, layers: u32, period: u32) -> Vec<bool> {
     const KEY: &str = "attention.sliding_window_pattern";
     let listed = match fields.value(KEY) {

@@ -12,7 +12,7 @@ use super::architectures::{ARCHITECTURES, Architecture};
 use super::{Tensors, ZERO_BIASES, eps_key, gguf_description, loader, rope};
 use crate::write::{activation_name, same};
 
-/// The contents of a GGUF other than the tensors of a model.
+/// The parts of a GGUF that follow from a spec, other than the tensors of the model.
 pub struct GgufMetadata {
     /// The value of `general.architecture`.
     pub architecture: &'static str,
@@ -24,8 +24,7 @@ pub struct GgufMetadata {
     /// The names of biases that the model lacks and llama.cpp requires, which are written as zeros.
     /// `{layer}` stands for the number of a layer.
     pub zeros: &'static [&'static str],
-    /// Sentences that say in what llama.cpp will compute the model differently, or why it will
-    /// refuse the file.
+    /// Sentences that say why llama.cpp will compute other logits, or why it will refuse the file.
     pub notes: Vec<String>,
 }
 

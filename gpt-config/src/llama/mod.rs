@@ -70,7 +70,7 @@ pub fn config(fields: &mut Fields<'_>, model_type: &str) -> Spec {
         positions: Positions::Rope(rope::read(fields, head_dim, context, class.rope)),
         bias: false,
         tie_embeddings: fields.flag("tie_word_embeddings").unwrap_or(class.tied),
-        // Gemma 2's key, which this project writes for any model with a soft cap.
+        // Gemma 2's key, which this project reads for all of these classes.
         logit_softcap: fields.number("final_logit_softcapping"),
         ..Spec::default()
     };

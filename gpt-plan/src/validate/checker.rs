@@ -257,7 +257,7 @@ impl<'a> Checker<'a> {
         self.fault(name, "is not in the pass's list of buffers")
     }
 
-    /// Reads a slot and returns its width.
+    /// Checks that an earlier step has written a slot's buffer. Returns the width of the slot.
     pub const fn read(&self, slot: Slot) -> Result<u32, Fault<'a>> {
         let width = attempt!(self.width(slot));
         attempt!(self.has_written(slot.buffer));
@@ -271,14 +271,14 @@ impl<'a> Checker<'a> {
         Ok(())
     }
 
-    /// Writes a slot and returns its width.
+    /// Records that a slot's buffer is written. Returns the width of the slot.
     pub const fn write(&mut self, slot: Slot) -> Result<u32, Fault<'a>> {
         let width = attempt!(self.width(slot));
         self.written |= 1 << slot.buffer as u64;
         Ok(width)
     }
 
-    /// Reads a slot, which has to be `width` elements wide.
+    /// Like [`read`](Self::read), and checks that the slot is `width` elements wide.
     pub const fn read_of(&self, slot: Slot, width: u32) -> Result<(), Fault<'a>> {
         let found = attempt!(self.read(slot));
         self.expect(slot.buffer.name(), "the width", found, width)
@@ -291,7 +291,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Writes a slot, which has to be `width` elements wide.
+    /// Like [`write`](Self::write), and checks that the slot is `width` elements wide.
     pub const fn write_of(&mut self, slot: Slot, width: u32) -> Result<(), Fault<'a>> {
         let found = attempt!(self.write(slot));
         self.expect(slot.buffer.name(), "the width", found, width)

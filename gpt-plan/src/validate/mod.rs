@@ -101,8 +101,8 @@ pub const fn check(plan: &Plan) -> Result<(), Fault<'_>> {
     check_kernels(plan)
 }
 
-/// Checks that each tensor has elements and begins at a layer of the model, and that the rows of
-/// its tensors in files add up to its own.
+/// Checks that each tensor has elements and begins at a layer of the model, or right after the last
+/// one if no layer has it, and that the rows of its tensors in files add up to its own.
 const fn check_tensors(plan: &Plan) -> Result<(), Fault<'_>> {
     let tensors = elements(&plan.tensors);
     let mut i = 0;

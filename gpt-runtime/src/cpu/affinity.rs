@@ -30,7 +30,7 @@ mod linux {
     impl Sleeper {
         /// The calling thread.
         pub fn current() -> Sleeper {
-            // SAFETY: takes no argument and cannot fail.
+            // SAFETY: the call takes no argument and cannot fail.
             let thread = unsafe { libc::gettid() };
             Sleeper { thread, allowed: allowed() }
         }
@@ -38,7 +38,7 @@ mod linux {
         /// Lets the thread wake on any of its CPUs except the caller's. Failures are ignored: the
         /// thread then wakes where the system chooses.
         pub fn wake_elsewhere(&self) {
-            // SAFETY: takes no argument.
+            // SAFETY: the call takes no argument.
             let own = unsafe { libc::sched_getcpu() };
             let (Some(mut allowed), Ok(own)) = (self.allowed, usize::try_from(own)) else {
                 return;
@@ -65,11 +65,11 @@ mod linux {
 
     /// The CPUs on which the calling thread may run, if there are several.
     fn allowed() -> Option<libc::cpu_set_t> {
-        // SAFETY: a set of bits, for which zeros are valid.
+        // SAFETY: the type is a set of bits, for which zeros are valid.
         let mut cpus = unsafe { zeroed::<libc::cpu_set_t>() };
         // SAFETY: the set outlives the call and has the given size; 0 is the calling thread.
         let failed = unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut cpus) };
-        // SAFETY: only reads the set.
+        // SAFETY: the call only reads the set.
         (failed == 0 && unsafe { libc::CPU_COUNT(&cpus) } > 1).then_some(cpus)
     }
 
@@ -83,7 +83,7 @@ mod linux {
         impl Sleeper {
             /// The CPUs on which the thread may run now.
             pub fn cpus(&self) -> Vec<usize> {
-                // SAFETY: a set of bits, for which zeros are valid.
+                // SAFETY: the type is a set of bits, for which zeros are valid.
                 let mut cpus = unsafe { zeroed::<libc::cpu_set_t>() };
                 let size = size_of::<libc::cpu_set_t>();
                 // SAFETY: the set outlives the call and has the given size.
@@ -119,9 +119,9 @@ mod linux {
         /// Calls `test` in a thread that is pinned to one CPU, and returns the number of the CPU.
         pub fn pinned(test: impl FnOnce() + Send) -> usize {
             let pin = || {
-                // SAFETY: takes no argument.
+                // SAFETY: the call takes no argument.
                 let own = unsafe { libc::sched_getcpu() } as usize;
-                // SAFETY: a set of bits, for which zeros are valid.
+                // SAFETY: the type is a set of bits, for which zeros are valid.
                 let mut only = unsafe { zeroed::<libc::cpu_set_t>() };
                 // SAFETY: the system's CPUs are in the bounds of the set.
                 unsafe { libc::CPU_SET(own, &mut only) };

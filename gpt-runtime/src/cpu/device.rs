@@ -61,7 +61,7 @@ impl CpuDevice {
         })
     }
 
-    /// The scratch memory of a thread. Only tasks that run on this thread lock it.
+    /// The scratch memory of a thread. During a step, only tasks that run on this thread lock it.
     pub(super) fn scratch(&self, thread: usize) -> MutexGuard<'_, ThreadScratch> {
         self.thread_scratch[thread].lock().unwrap_or_else(PoisonError::into_inner)
     }

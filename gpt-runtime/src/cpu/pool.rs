@@ -311,7 +311,7 @@ impl<'a, T> Disjoint<'a, T> {
     // SAFETY: the contract is the caller's; bounds are checked here.
     pub unsafe fn part(&self, start: usize, len: usize) -> &mut [T] {
         assert!(start <= self.len && len <= self.len - start, "part of a shared slice");
-        // SAFETY: in bounds; exclusive by the caller's promise.
+        // SAFETY: the part is in bounds, and exclusive by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
     }
 }

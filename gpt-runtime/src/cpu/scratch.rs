@@ -1,7 +1,7 @@
 //! Scratch memory of a thread, and the block sizes that determine it.
 //!
 //! The sizes fit x86-64 and AArch64 cores with at least 32 KiB of first-level and 512 KiB of
-//! second-level data cache. The operations in `ops` cut their work with them.
+//! second-level data cache. The operations in `ops` cut their work into blocks of these sizes.
 
 use gpt_simd::{PANEL, Running};
 
@@ -10,8 +10,8 @@ pub mod gemm {
     /// The depth of a slice of a panel, which takes 64 KiB in f32. Sums of this length keep
     /// rounding errors small. A multiple of 32.
     pub const DEPTH: usize = 512;
-    /// Rows that are multiplied together by a group of panels. A multiple of the height of every
-    /// register tile.
+    /// Rows of a block, which is multiplied by all panels of a group before the next block. A
+    /// multiple of the height of every register tile.
     pub const ROWS: usize = 96;
     /// The largest number of rows of a task whose panels have more than one slice. Partial sums are
     /// kept until the next slice.

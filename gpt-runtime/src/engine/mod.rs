@@ -190,7 +190,7 @@ pub trait EngineSession: Send {
         Ok(())
     }
 
-    /// Runs the head alone: writes the logits `[rows, vocab]` that the plan's last step computes
+    /// Runs the head alone: writes the logits `[rows, vocab]` that the steps of the head compute
     /// from `stream`, `[rows, embed]`, to the front of `logits`. There are 1 to chunk rows, and no
     /// more than 1 without [`SessionOptions::all_logits`]. The cache keeps its content. May
     /// allocate.

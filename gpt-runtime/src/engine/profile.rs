@@ -21,7 +21,8 @@ pub struct Profile {
 pub enum Clock {
     /// Timestamps of the device at the beginning and the end of each step.
     Device,
-    /// The host's clock. Each step is submitted alone, so its time includes the round trip.
+    /// The host's clock. On a GPU, each step is submitted alone, so its time includes the round
+    /// trip.
     Host,
 }
 
@@ -53,7 +54,7 @@ pub struct TrainProfile {
 /// The time of one kernel (on a GPU) or one step of the plan (on a CPU) in a training step.
 #[derive(Clone, Debug)]
 pub struct KernelTime {
-    /// Its name in the plan.
+    /// Its name in the plan; on a CPU, `update` is the optimizer.
     pub name: &'static str,
     /// Number of runs.
     pub runs: usize,

@@ -39,7 +39,7 @@ impl BufferSet {
         Ok(())
     }
 
-    /// Copy `copy` of a buffer, or its only copy if it has one.
+    /// Copy `copy` of a buffer, or the buffer itself if there is only one copy.
     pub fn get(&self, id: BufferId, copy: u32) -> &Buffer {
         match self.copies(id) {
             [single] => single,

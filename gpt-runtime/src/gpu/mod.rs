@@ -15,9 +15,9 @@
 //! - `timestamps`, `roofline` and `latency` measure the device. `reports` is for tests, which
 //!   rewrite shaders.
 //!
-//! Nothing is allocated or bound after a session or a trainer is created, and kernels are compiled
-//! only before a model's first pass of a kind. No shape is computed here and no WGSL is written:
-//! kernels, sizes and bindings come with the plan.
+//! While sessions generate and trainers train, no buffer or bind group is created, and kernels are
+//! compiled only before a model's first pass of a kind. No shape is computed here and no WGSL is
+//! written: kernels, sizes and bindings come with the plan.
 
 mod adapter;
 mod buffer_set;

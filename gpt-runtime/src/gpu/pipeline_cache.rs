@@ -100,7 +100,7 @@ fn create(device: &Device, data: Option<&[u8]>) -> Option<wgpu::PipelineCache> {
     pollster::block_on(scope.pop()).is_none().then_some(cache)
 }
 
-/// Reads a file, header included; `None` if it is not an intact file of ours.
+/// Reads a file, header included; `None` if it is not an intact file of this program.
 pub fn read(path: &Path) -> Option<Vec<u8>> {
     if fs::metadata(path).ok()?.len() > LARGEST {
         return None;

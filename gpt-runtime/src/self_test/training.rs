@@ -20,7 +20,7 @@ const TOKENS: u32 = 33;
 /// Sequences of the batch.
 const SEQUENCES: u32 = 2;
 
-/// The bound of errors: f32 arithmetic and a driver's `exp`, forward and backward through two
+/// The bound of errors: f32 arithmetic and a driver's `exp`, forward and backward through the first
 /// layers.
 const BOUND: f64 = 1e-9;
 
@@ -29,7 +29,7 @@ const BOUND: f64 = 1e-9;
 const CANCELS: f64 = 1e-3;
 
 impl<M: Gpt> Model<M> {
-    /// Trains the first layers of this model on a batch at its own shapes on `device` and compares
+    /// Trains the first layers of this model, at its own shapes, on a batch on `device`. Compares
     /// every gradient with that of the CPU engine's portable kernels; see [`self_test_training`].
     ///
     /// # Errors

@@ -35,8 +35,8 @@ pub fn is_known(name: &str) -> bool {
     ENDS.contains(&name) || ENDS_OF_TEXT.contains(&name)
 }
 
-/// Turns tokens that end a turn, but are marked as plain text, into control tokens, so that they
-/// are found in the text of a chat template.
+/// Marks as control tokens those tokens that end a text or a turn but are plain text in the file,
+/// so that they are found in the text of a chat template.
 pub fn mark(inner: &mut tokenizers::Tokenizer) -> Result<(), tokenizers::Error> {
     let added = inner.get_added_vocabulary();
     let plain =

@@ -20,7 +20,7 @@ const PART: usize = 256 << 10;
 /// Bytes before a cut, and bytes after it, that are encoded to try the cut.
 const AROUND: usize = 200;
 
-/// Cuts that are tried in a row. If none of them works, the search goes on one part length later.
+/// Cuts that are tried in a row. If none of them works, the search continues one part further on.
 const TRIES: usize = 64;
 
 impl Tokenizer {

@@ -2,7 +2,7 @@
 //!
 //! A file has the tokenizer twice. For other programs it has a list of tokens with what llama.cpp
 //! needs to know of them (`tokenizer.ggml.*`). For this program it has the complete
-//! `tokenizer.json` and what the files beside that said, so that nothing is lost.
+//! `tokenizer.json` and what the files beside it said, so that nothing is lost.
 //!
 //! A GGUF has no pre-tokenizer but only its name, which [`source::name_of_pre_tokenizer`] finds by
 //! comparing words. For a SentencePiece vocabulary it has scores and no ranked merges. The scores

@@ -260,8 +260,8 @@ impl RandomWindows {
         self.windows
     }
 
-    /// The batch that follows `windows` windows. A run that changes the number of sequences goes
-    /// on after the last window of its earlier batches.
+    /// The batch that follows `windows` windows. A run that changes the number of sequences
+    /// continues after the last window of its earlier batches.
     pub fn batch_after(&self, windows: u64) -> Batch {
         let mut texts = Vec::with_capacity(self.sequences * (self.tokens + 1));
         for i in 0..self.sequences as u64 {

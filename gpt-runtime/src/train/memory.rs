@@ -6,7 +6,8 @@ use crate::Error;
 use crate::device::{Device, EngineRef};
 use crate::error::counted;
 
-/// Bytes of main memory that are available now. Only Linux reports them; none on other systems.
+/// Bytes of main memory that are available now, from `/proc/meminfo`; none on systems other than
+/// Linux.
 pub fn available() -> Option<u64> {
     parse(&std::fs::read_to_string("/proc/meminfo").ok()?)
 }
@@ -17,8 +18,8 @@ fn parse(meminfo: &str) -> Option<u64> {
     kib.checked_mul(1024)
 }
 
-/// Rejects a run that exceeds main memory on a device that uses it. A hardware GPU has its own
-/// memory; its driver reports an allocation that fails.
+/// Rejects a run that exceeds the available main memory, on a device that uses main memory. A
+/// hardware GPU has its own memory; its driver reports an allocation that fails.
 pub(super) fn check(device: &Device, plan: &Plan, shape: &TrainShape) -> Result<(), Error> {
     let in_main_memory = match device.engine() {
         EngineRef::Cpu(_) => true,

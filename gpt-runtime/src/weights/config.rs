@@ -137,7 +137,7 @@ pub fn check_gguf(gguf: &Gguf, archive: &Archive, spec: &Spec) -> Vec<String> {
             }
             // The tensors show whether the head is tied.
             found.tie_embeddings = spec.tie_embeddings;
-            // Files store gamma itself, and rotary pairs side by side.
+            // Files store gamma itself, and the architecture implies the order of rotary pairs.
             found.norm.unit_offset = spec.norm.unit_offset;
             if let (Positions::Rope(found), Some(rope)) = (&mut found.positions, spec.rope()) {
                 found.pairs = rope.pairs;

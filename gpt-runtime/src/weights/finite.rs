@@ -79,7 +79,7 @@ pub fn are_finite(values: &[f32]) -> bool {
     greatest < 0x7F80_0000
 }
 
-/// The first tensor with a value that is not finite, as the subject and verb of a sentence.
+/// The first tensor with a value that is not finite, as a clause such as `NAME has a NaN`.
 ///
 /// # Errors
 /// Fails if the weights cannot be read.

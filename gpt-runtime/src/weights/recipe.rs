@@ -14,7 +14,7 @@ use super::slice::TensorSlice;
 pub enum Recipe {
     /// One format for all.
     All(Format),
-    /// llama.cpp's `Q4_K_M`: Q4_K and Q6_K, or Q5_K where queries, keys and values are one matrix.
+    /// llama.cpp's `Q4_K_M`: Q4_K and Q6_K, and Q5_K where queries, keys and values are one matrix.
     Q4KM,
     /// llama.cpp's `Q5_K_M`: Q5_K and Q6_K.
     Q5KM,
@@ -48,7 +48,7 @@ impl Recipe {
         all.into_iter().find(|recipe| recipe.name() == name)
     }
 
-    /// GGUF's number of the format that most matrices of a file have (`general.file_type`).
+    /// GGUF's number for the format that most matrices of a file have (`general.file_type`).
     pub(super) fn file_type(self) -> u64 {
         match self {
             Recipe::All(Format::F32) => 0,

@@ -273,7 +273,7 @@ impl Head {
     }
 }
 
-/// GGUF's number of a type: u32, i32, f32, bool, string, array.
+/// GGUF's number for the type of a value: u32, i32, f32, bool, string, array.
 fn kind(value: &Value) -> u32 {
     match value {
         Value::Unsigned(_) => 4,

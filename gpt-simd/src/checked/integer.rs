@@ -107,8 +107,8 @@ impl<'a> Wide<'a> {
     }
 }
 
-/// Checks that a quantised panel, or a part of one, has whole blocks, and as many as `blocks`
-/// sub-blocks fill.
+/// Checks that a quantised panel, or a part of one, consists of the whole blocks that `blocks`
+/// sub-blocks take, and of no more.
 fn check_panel(format: Format, blocks: usize, panel: &[u8]) {
     let whole = blocks.div_ceil(format.sub_blocks());
     assert_eq!(panel.len(), size(whole, format.packed_bytes() * PANEL), "a panel of whole blocks");
@@ -168,7 +168,7 @@ impl Kernels {
             "memory for a rounded row"
         );
         let quants = out.quants.as_mut_ptr();
-        // SAFETY: quants have memory for as many blocks; the kernel indexes the other slices.
+        // SAFETY: each output has the length that `blocks` blocks take.
         unsafe { (self.integers.quantise)(x, quants, out.scales, out.sums, out.starts, out.halves) }
     }
 
@@ -215,7 +215,7 @@ impl Kernels {
         }
         let widen = self.quants(format).widen;
         assert!(scratch.len() >= size(blocks, block), "memory for a widened panel");
-        // SAFETY: both have as many sub-blocks.
+        // SAFETY: the panel has `blocks` sub-blocks, and `scratch` memory for as many.
         unsafe { widen(panel.as_ptr(), blocks, scratch.as_mut_ptr()) }
         Wide { data: scratch, stride: block, block }
     }

@@ -1,7 +1,7 @@
 // The gradient of four queries of a head. Probabilities p are recomputed from the log-sum-exps of
 // the forward pass. With dp = dropout(da v^T), the gradient of the products of queries and keys is
-// ds = p (dp - delta), times the slope of the score, and dq = SCALE ds k. As in the forward pass,
-// an invocation computes the ds of one key, and sums four columns of dq.
+// ds = p (dp - delta), times the slope of the score, and dq = SCALE ds k. The work is divided as in
+// the forward pass: an invocation computes the ds of one key, and sums four columns of dq.
 
 @group(1) @binding(1) var<storage, read> lse: array<f32>;
 @group(1) @binding(2) var<storage, read> delta: array<f32>;

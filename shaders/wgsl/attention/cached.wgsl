@@ -17,9 +17,9 @@ const SLICES: u32 = WORKGROUP_SIZE / COLUMNS;
 
 // The size of workgroup memory, which begins with the queries, column by column.
 const SCRATCH_SIZE: u32 = 3u * WORKGROUP_SIZE;
-// The exponentials of the scores of a block. At the end, the sums of the slices.
+// The exponentials of the scores of a block. After the last block, the weighted sums of the slices.
 const WEIGHTS: u32 = WORKGROUP_SIZE;
-// Space for `workgroup_max`. At the end, the sums of the exponentials of the slices.
+// Space for `workgroup_max`. After the last block, the slices' sums of exponentials.
 const PARTIALS: u32 = 2u * WORKGROUP_SIZE;
 
 alias ScratchValue = Queries;

@@ -4,8 +4,8 @@
 //
 // The kernels sum the rows of a block, each multiplied by a weight for each row of the tile. For
 // this the invocations are divided into SLICES slices. The slices take turns, eight rows of a block
-// at a time. The ROW_INVOCATIONS invocations of a slice sum its rows, four columns each. At the end
-// the sums of the slices are added in workgroup memory.
+// at a time. The ROW_INVOCATIONS invocations of a slice sum its rows, four columns each. After the
+// last block, the sums of the slices are added in workgroup memory.
 
 // A value for each row of the tile.
 alias RowValues = vec4<f32>;

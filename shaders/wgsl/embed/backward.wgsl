@@ -1,6 +1,6 @@
-// d(table)[token] += EMBEDDING_SCALE * dx. An invocation owns one column of the tokens with one
-// remainder modulo REMAINDERS, and adds the rows in order. So two rows of a token never race, and
-// their sum is the same in every run.
+// d(table)[token] += EMBEDDING_SCALE * dx. An invocation owns one column of the table, for the
+// tokens with one remainder modulo REMAINDERS, and adds the rows of dx in order. So two rows with
+// the same token never race, and their sum is the same in every run.
 
 @group(1) @binding(0) var<storage, read> tokens: array<u32>;
 @group(1) @binding(1) var<storage, read> dx: array<f32>;

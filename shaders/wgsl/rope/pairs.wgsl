@@ -1,6 +1,6 @@
 // Rotary embedding (Su et al. 2021): features 2i and 2i + 1 of a head rotate as a pair, by an angle
-// that grows with the position. Cosines and sines come from a table that was computed in f64: an
-// f32 angle of some thousand revolutions has lost its digits.
+// that grows with the position. Cosines and sines come from a table that was computed in f64: the
+// rounding error of an f32 angle grows with its size.
 
 // (cos, sin) of each position, table and pair.
 @group(1) @binding(6) var<storage, read> angles: array<vec2<f32>>;

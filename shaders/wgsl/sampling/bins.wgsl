@@ -1,6 +1,7 @@
 // Tokens are sorted into bins by their distance below the greatest logit: the leading bits of the
-// distance as an f32. A bin spans a sixteenth of its distance, so its weights are similar, and can
-// be summed as integers, whose sum is the same in any order.
+// distance as an f32. A bin between the first and the last spans at most a sixteenth of its
+// distance, so its weights are similar, and can be summed as integers, whose sum is the same in any
+// order.
 
 // The bin of a distance with these bits.
 fn bin_of(distance: u32) -> u32 {

@@ -1,8 +1,8 @@
 // Counter-based noise: the noise of a token is a function of the seed, the number of the draw, and
 // the token, as in `gpt-runtime/src/sample/random.rs`.
 //
-// The maximum of logits plus Gumbel noise is token i with the probability of its softmax. So a draw
-// is a maximum: it needs no running sum, no order, and no synchronization.
+// If Gumbel noise is added to the logits, the greatest sum belongs to token i with its softmax
+// probability. So a draw is a maximum: it needs no running sum, no order, and no synchronization.
 
 // A bijective mixer.
 fn hash(x: u32) -> u32 {

@@ -20,7 +20,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
 }
 
-// A gradient after this pass, whose sum is added to it or replaces it.
+// The new value of a gradient: the sum of this pass is added to the old value, or replaces it.
 fn accumulated(before: f32, sum: f32) -> f32 {
     return select(before + sum, sum, pass_uniform.replace != 0u);
 }

@@ -8,11 +8,11 @@ use gpt_runtime::{AdamW, Device, Error, Tokenizer, TrainerSettings};
 
 use crate::Hello;
 
-/// The text to learn. `vocab` has to be at least the number of its characters.
+/// The text to learn. `vocab` has to be at least the number of its distinct characters.
 const TEXT: &str = include_str!("main.rs");
 const STEPS: u64 = 300;
 
-/// Writes weights to `folder`, unless there are some.
+/// Trains weights and writes them to `folder`, unless it exists.
 pub fn unless_there(device: &Device, folder: &Path) -> Result<(), Error> {
     if folder.exists() {
         return Ok(());

@@ -9,8 +9,8 @@
 //!   counts it);
 //! - an error is a sentence.
 //!
-//! A function also checks the next step of a user: with an input that the parser has accepted, it
-//! works, or is refused with a sentence.
+//! A function also checks what a user would do next: with an input that the parser has accepted,
+//! the next step works, or fails with a sentence.
 //!
 //! An input depends on the target, the seed of the run and a number. `tests/parsers.rs` tries the
 //! same 4,000 inputs of each target in every test run, and 100,000 in CI. The program of this

@@ -2,9 +2,9 @@
 //!
 //! Random bytes are refused at the magic number, so inputs are small valid files with a few changes
 //! each. A change overwrites bits, bytes or an integer; removes, repeats or copies a range of
-//! bytes; takes the end from another file; or inserts a word that means something in the format.
-//! JSON is changed as a tree, too: otherwise nearly every change of a long text would be a syntax
-//! error.
+//! bytes; cuts off the end, or takes it from another file; replaces a decimal number; or writes a
+//! word that means something in the format. JSON is changed as a tree, too: otherwise nearly every
+//! change of a long text would be a syntax error.
 
 use serde_json::{Map, Value};
 

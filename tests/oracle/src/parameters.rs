@@ -1,4 +1,4 @@
-//! The parameters of a GPT by the names of the papers, read from the tensors of a plan.
+//! The parameters of a GPT under the names of the papers, read from the tensors of a plan.
 
 use std::borrow::Cow;
 
@@ -114,7 +114,7 @@ impl Parameters {
         Cow::Borrowed(values.unwrap_or_else(|| panic!("the oracle has no tensor {name}")))
     }
 
-    /// Visits the values of each tensor with a readable name, in a fixed order.
+    /// Calls `f` with a readable name and the values of each tensor, in a fixed order.
     pub fn visit(&mut self, f: &mut dyn FnMut(String, &mut [f64])) {
         f("token_embedding".to_owned(), &mut self.token_embedding.values);
         if let Some(positions) = &mut self.positions {

@@ -26,8 +26,8 @@ impl Rotary {
     }
 
     /// Rotates each head of `input`, forward (1) or back (-1). Row `t` is at position `t`. The
-    /// factor of a scaling multiplies in both directions: the gradient of a product with a matrix
-    /// is a product with its transpose.
+    /// factor of YaRN multiplies in both directions: the gradient of a product with a matrix is a
+    /// product with its transpose.
     pub fn apply(&self, input: &Matrix, direction: f64) -> Matrix {
         Matrix::from_fn(input.rows, input.columns, |position, column| {
             let within = column % self.head_dim;

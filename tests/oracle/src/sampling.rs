@@ -1,7 +1,8 @@
 //! Sampling in f64: temperature, top-k, top-p, min-p and a draw.
 //!
-//! Rounding may move a filter past a token, and decide between two sums of logit and noise. So this
-//! module measures how much better another token would have been: about 0 for a correct one.
+//! Rounding may move the bound of a filter past a token, and may decide which of two sums of logit
+//! and noise is greater. So this module measures how much better another token would have been:
+//! about 0 for a correct one.
 
 use gpt_plan::hash;
 use gpt_runtime::Sampling;
@@ -42,7 +43,7 @@ impl<'a> Choice<'a> {
         }
     }
 
-    /// The difference of the best score among the certain tokens and the score of `token` in draw
+    /// The difference between the best score of the certain tokens and the score of `token` in draw
     /// `draw`; infinite if a filter removes `token`. A score is the logit over temperature plus
     /// noise.
     pub fn error(&self, draw: u32, token: u32) -> f64 {

@@ -3,7 +3,7 @@
 //!
 //! Most odd specs differ from a preset in one key, so that a failure names it. Most kernels of such
 //! a spec differ from the preset's only in their sizes, and few are new. Crossed specs take their
-//! keys from several odd specs, so a dozen of them cover the same kernels.
+//! keys from several odd specs, so a dozen of them cover the same files.
 
 use std::collections::HashSet;
 
@@ -73,7 +73,7 @@ fn is_f32(kernel: &Kernel) -> bool {
     !Format::ALL.iter().any(other)
 }
 
-/// The number of crossed specs to choose from. With more of them, as many specs are chosen.
+/// The number of crossed specs to choose from. More of them would not make the choice smaller.
 const CROSSED: u32 = 400;
 
 /// Keys that depend on each other come from one odd spec, other keys from others. The same number

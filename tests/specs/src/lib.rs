@@ -60,8 +60,8 @@ pub fn gpt1() -> Spec {
     Spec { layers: 3, block: Block::PostNorm, ..gpt2() }
 }
 
-/// A spec whose matrices have rows of more than one block of 256 columns, and the down projection
-/// rows of more than two.
+/// A spec whose matrices have rows of more than one block of 256 columns, and whose down projection
+/// has rows of more than two.
 pub fn wide() -> Spec {
     Spec {
         context: 40,

@@ -1,4 +1,4 @@
-//! Compares known activations, written as closures like in their papers, with f64.
+//! Compares known activations, written as closures as in their papers, with f64.
 //!
 //! Three implementations are compared: the interpreter ([`gpt_plan::Formula::eval_f32`]), generated
 //! Rust ([`Gpt::activate`]), and WGSL on the GPU. Every result is finite. Its relative error is at
@@ -53,7 +53,7 @@ fn softplus(x: f64) -> f64 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 
-/// `1 - tanh(x)^2`, without the difference.
+/// `1 - tanh(x)^2`, without the subtraction.
 fn tanh_slope(x: f64) -> f64 {
     4.0 * sigmoid(2.0 * x) * sigmoid(-2.0 * x)
 }

@@ -77,7 +77,7 @@ fn a_long_cache_is_split() {
             let error = nmse(found, &expected[at * case.vocab..][..case.vocab]);
             assert!(error <= 1e-11, "position {at}: NMSE {error:e}");
         }
-        // Splits do not depend on the number of threads, so results are equal to the bit.
+        // Splits do not depend on the number of threads, so results are equal bit for bit.
         assert_eq!(*first.get_or_insert_with(|| found.clone()), found);
     }
 }

@@ -1,6 +1,6 @@
 //! Every kernel stays within its buffers. The kernels of a plan run on a device whose shaders check
-//! every index against the length of its array, under naga's checks; their results equal those of
-//! the shaders that users run, which have no checks.
+//! every index against the length of its array, and also have naga's checks; their results equal
+//! those of the shaders that users run, which have no checks.
 
 use std::collections::VecDeque;
 use std::ops::Range;

@@ -45,7 +45,7 @@ fn in_formats(cover: Cover, first: usize) -> Vec<(String, Spec, Format)> {
     specs.zip(formats).map(|((name, spec), format)| (name, spec, format)).collect()
 }
 
-/// The kernels with the variants that are on by default on any adapter.
+/// The kernels with every variant that is on by default on some adapter.
 #[test]
 fn every_file() {
     let Some(device) = gpu::device() else { return };

@@ -106,7 +106,7 @@ fn a_batch_is_the_mean_of_its_sequences() {
     }
 }
 
-/// Elements are numbered through the whole batch, as in engines.
+/// Elements are numbered across the whole batch, as in engines.
 #[test]
 fn dropout_follows_the_masks() {
     let spec = specs::gpt2();

@@ -89,8 +89,8 @@ impl Parsed {
             .subgroup_stages(ShaderStages::COMPUTE)
             .subgroup_operations(SubgroupOperationSet::all());
         let info = validator.validate(&module).unwrap_or_else(|error| panic!("{name}: {error:?}"));
-        // The constants describe a part of a matrix. With 1 for each of them, it is valid and
-        // small.
+        // The constants describe a part of a matrix. With 1 for each of them, the part is
+        // valid and small.
         let mut constants = PipelineConstants::default();
         for (_, constant) in module.overrides.iter() {
             constants.insert(constant.name.clone().expect("constants have names"), 1.0);

@@ -99,7 +99,7 @@ function attention(data, selected) {
     context.drawImage(thumbs[open[0]][open[1]].firstChild, gutter, gutter, cell * n, cell * n);
     context.font = font;
     context.textBaseline = "middle";
-    // If cells are small, only every few tokens have a label, and always the one at the cursor.
+    // If cells are small, only one of every few tokens has a label, and the one at the cursor.
     const every = Math.ceil(12 / cell);
     const [query, column] = [cursor ? cursor[0] : selected.position, cursor ? cursor[1] : key];
     const write = (chosen, align, place) => data.tokens.forEach((token, i) => {

@@ -56,7 +56,7 @@ function scale(name) {
   };
 }
 
-/** Colours an element, and makes its text dark or light, by about the luminance of WCAG. */
+/** Colours an element, and makes its text dark or light by an approximation of WCAG's luminance. */
 function paint(element, rgb) {
   const linear = rgb.map((c) => ((c / 255 + 0.055) / 1.055) ** 2.4);
   const luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];

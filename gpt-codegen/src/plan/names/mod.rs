@@ -191,8 +191,8 @@ impl<'a> Scheme<'a> {
         }
     }
 
-    /// The same for a GGUF that does not keep rotary pairs side by side, whatever the order of a
-    /// safetensors file is.
+    /// Elements of a head whose order differs from the plan's in a GGUF that does not keep rotary
+    /// pairs side by side. The order in safetensors files does not matter.
     fn dims_of_gguf(&self) -> u32 {
         self.spec.rope().map_or(0, |rope| rope.dims)
     }

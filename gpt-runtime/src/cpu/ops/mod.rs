@@ -1,4 +1,4 @@
-//! The operations of a model, forward and backward beside each other.
+//! The operations of a model, forward and backward side by side.
 //!
 //! An operation is a function of a device, operands and sizes. It cuts its work into tasks for the
 //! device's pool; the arithmetic is in `gpt-simd`. Nothing here depends on a plan: the interpreters

@@ -6,7 +6,7 @@ use gpt_plan::Plan;
 /// The rotations of a model's layers, one for each table of angles.
 pub struct RotaryTables {
     tables: Vec<Rotary>,
-    /// The table, which is empty, of layers that rotate nothing.
+    /// The empty table of layers that rotate nothing.
     none: Rotary,
 }
 

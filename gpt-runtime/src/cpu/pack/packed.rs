@@ -5,7 +5,7 @@
 //! - f32, f16, bf16: `[depth / G][32][G]`. G is 1, or 2 for bf16 if the instruction set multiplies
 //!   pairs of bf16.
 //! - Quantised formats: a block for every 32 or 256 columns. It begins with the f16 scales of the
-//!   32 outputs, and 32 f16 minima if the format has them. For each sub-block of 32 columns follow
+//!   32 outputs, and 32 f16 minima if the format has them. Then each sub-block of 32 columns has
 //!   32 bytes for each fine scale and fine minimum of an output, and `[bytes / G][32][G]` bytes of
 //!   quants. The order of the quants and the number added to them depend on the instruction set
 //!   ([`Kernels::arrange`], [`Kernels::shift`]).
@@ -30,8 +30,8 @@ use gpt_simd::{BLOCK, Kernels, PANEL, Rounding};
 pub struct Packed {
     pub layout: PanelLayout,
     kernels: &'static Kernels,
-    /// In the order of their panels. This list is searched for each panel, which takes one
-    /// microsecond for all products of a token.
+    /// In the order of their panels. This list is searched for each panel; the searches of all
+    /// products of a token take a microsecond together.
     segments: Vec<Segment>,
     data: Region,
 }

@@ -1,5 +1,5 @@
-//! Compares products with packed matrices of every format, for one row and for many, with f64. The
-//! kernels of every instruction set of this processor run.
+//! Checks products of one row and of many rows with packed matrices of every format against f64,
+//! with the kernels of every instruction set that this processor has.
 
 use gpt_plan::Format;
 use gpt_simd::testing::{close, each, noise};

@@ -74,7 +74,8 @@ impl TrainBuffers {
     /// Creates the buffers for batches of `shape`. Sums of squares take `square_sum_bytes`.
     ///
     /// # Errors
-    /// Fails if the device cannot bind the buffers of a batch, or has no memory for them.
+    /// Fails if a batch has more rows than a dispatch covers, or if the device cannot bind its
+    /// buffers or has no memory for them.
     pub fn new(
         device: &GpuDevice,
         plan: &Plan,
@@ -138,7 +139,7 @@ impl TrainBuffers {
         self.get(slot.buffer, slot.index(layer, self.layers))
     }
 
-    /// Copy `copy` of a buffer, or its only copy if it has one.
+    /// The copy with the number `copy` of a buffer, or the buffer if there is only one copy.
     pub fn get(&self, id: BufferId, copy: u32) -> &Buffer {
         self.plan.get(id, copy)
     }
@@ -153,8 +154,8 @@ impl TrainBuffers {
         Upload { bytes, to: &self.pass_uniforms, at: u64::from(index * UNIFORM_STRIDE) }
     }
 
-    /// Fills every element that a pass must not depend on with NaN, and padding with zeros, for
-    /// tests.
+    /// For tests: writes NaN to every element whose old value a pass must not use, and zeros to
+    /// padding.
     pub fn poison(&self, device: &GpuDevice, plan: &Plan, shape: &TrainShape) {
         for buffer in plan.training.buffers.iter() {
             let mut values = vec![0.0; buffer.train_len(shape) as usize];

@@ -277,7 +277,7 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// Whether `device` trains in `precision`.
+/// Checks that `device` can train in `precision`.
 fn check(device: &GpuDevice, precision: Precision) -> Result<(), Error> {
     let what = match precision {
         Precision::F32 => return Ok(()),

@@ -1,7 +1,7 @@
 //! The additions of transformers to Jinja for chat templates: `raise_exception`, `strftime_now`, a
-//! `tojson` that leaves characters as they are, Python's methods of strings, `break` and
-//! `continue`, and the tags `generation` and `endgeneration`, which mark the model's own text and
-//! change nothing.
+//! `tojson` that leaves characters as they are, Python's string methods, `break` and `continue`,
+//! and the tags `generation` and `endgeneration`, which mark the model's own text and change
+//! nothing.
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Value};
@@ -15,7 +15,7 @@ use crate::clock::{SystemTime, UNIX_EPOCH};
 pub const NAME: &str = "chat";
 
 /// The fuel of a template for `messages`. An instruction takes one unit, and so do 64 bytes of text
-/// that are made or searched. This bounds time and memory of a template that does not end. The
+/// that are made or searched. This bounds the time and memory of an endless template. The
 /// templates of models take about 100 units for a message, and read its text a few times.
 pub fn fuel(messages: &[Message]) -> u64 {
     let bytes: usize = messages.iter().map(|message| message.content.len()).sum();

@@ -113,7 +113,7 @@ impl Tokenizer {
     fn controls(&self, template: &Template) -> Controls {
         let source = template.source().unwrap_or_default();
         let mut controls = Controls { people: Vec::new(), model: Vec::new() };
-        // Sorted, because the tokens of a hash map have another order in each run.
+        // Sorted, because the order of a hash map differs from run to run.
         let added = self.inner.get_added_tokens_decoder();
         let added: BTreeMap<u32, tokenizers::AddedToken> = added.into_iter().collect();
         for token in added.values() {

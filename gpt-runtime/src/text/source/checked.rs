@@ -3,7 +3,7 @@
 //! For some damaged files it panics, reads beyond a table, or allocates without a bound. These are
 //! refused here before the crate sees them: a table of characters (`Precompiled`) with steps beyond
 //! its end, expressions that grow when they are compiled or whose empty matches are replaced,
-//! chunks of no length, a template that names a token or a text that is not there, ids far beyond
+//! chunks of length 0, a template that names a token or a text that is not there, ids far beyond
 //! the number of tokens, and merges without the prefix that they should have.
 
 use std::fmt;
@@ -123,7 +123,7 @@ pub fn check(json: &[u8]) -> Result<(), String> {
         _ => Ok(()),
     })?;
     objects(&parts.pre_tokenizer, &mut |object| match object.get("length") {
-        Some(length) if length == 0 => Err("it cuts text into chunks of no length".to_owned()),
+        Some(length) if length == 0 => Err("it splits text into chunks of length 0".to_owned()),
         _ => Ok(()),
     })?;
     objects(&parts.post_processor, &mut template)?;

@@ -38,7 +38,7 @@ fn check(name: &str, tokenizer: &Tokenizer, expected: &Json) {
     check_some(name, tokenizer, expected, 1);
 }
 
-/// Checks one line of each `step`.
+/// Checks every `step`th line.
 fn check_some(name: &str, tokenizer: &Tokenizer, expected: &Json, step: usize) {
     let expected = ids(expected);
     let lines = lines();
@@ -74,7 +74,7 @@ fn pre_tokenizers_cut_as_their_families_do() {
             check_some(&name.to_string(), &of_gguf(&values), &family["ids"], step);
         }
     }
-    // The fixture tells families from each other. Bailing's expression is written in another way,
+    // The fixture tells families apart. Bailing's expression is written in another way,
     // and cuts the same words as Qwen 2's.
     for (at, family) in families.as_array().unwrap().iter().enumerate() {
         for other in &families.as_array().unwrap()[..at] {

@@ -4,8 +4,8 @@
 //! A file spreads the bits of a sub-block over the block. [`pack`] gathers them in the order in
 //! which engines store a block: its f16 values, the quants of each sub-block as in a block of
 //! [`Q4`] or [`Q5`], and a byte for each fine scale and minimum ([`Format::packed_bytes`]). The
-//! sign of the f16 that multiplies the minima changes, so that `w = d s q + m`. [`unpack`] is the
-//! inverse. No bit is lost. Layouts of files follow ggml's `ggml-common.h`.
+//! sign of `e`, the f16 that multiplies the minima, changes, so that `w = d s q + e m`. [`unpack`]
+//! is the inverse. No bit is lost. Layouts of files follow ggml's `ggml-common.h`.
 //!
 //! [`Q4`]: Format::Q4
 //! [`Q5`]: Format::Q5

@@ -103,7 +103,7 @@ impl Line {
         best
     }
 
-    /// The line through `quants` and `x` with the least weighted squares.
+    /// The line through `quants` and `x` with the least weighted sum of squared errors.
     fn fit(
         x: &[f32; SUB_BLOCK],
         weights: &[f32; SUB_BLOCK],
@@ -128,7 +128,7 @@ impl Line {
         (scale > 0.0).then_some(Line { scale, minimum })
     }
 
-    /// The weighted squares of the errors after rounding to the nearest quants.
+    /// The weighted sum of squared errors after rounding to the nearest quants.
     fn error(&self, x: &[f32; SUB_BLOCK], weights: &[f32; SUB_BLOCK], largest: f32) -> f32 {
         let Line { scale, minimum } = *self;
         let inverse = 1.0 / scale;

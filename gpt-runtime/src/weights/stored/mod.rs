@@ -82,9 +82,8 @@ impl FileType {
         self.row().block
     }
 
-    /// The canonical format: a lossless one if there is one, otherwise f16. A value of such a type
-    /// is a scale times a quant of up to six bits. f16 is more precise than bf16 here, because its
-    /// significand has 11 bits.
+    /// The canonical format: a lossless one if there is one, otherwise (Q2_K) f16, which is more
+    /// precise than bf16, because its significand has 11 bits.
     pub const fn format(self) -> Format {
         self.row().format
     }

@@ -1,6 +1,6 @@
 // out = x + BRANCH_SCALE * y. The stream is read from one buffer and written to another: in a
 // post-norm block the residual passes through a norm, which reads a whole row while other
-// workgroups write theirs.
+// workgroups write their columns of it.
 
 @group(0) @binding(2) var<storage, read_write> out: array<f32>;
 

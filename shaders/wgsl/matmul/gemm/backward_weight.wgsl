@@ -14,7 +14,7 @@ fn height() -> u32 {
     return step_uniform.rows;
 }
 
-// A row beyond the last is clamped to it; it is not multiplied.
+// A row beyond the last is clamped to it; its products are zero.
 fn stage(first: u32, k: u32, i: u32) {
     let at = min(k + i, pass_uniform.rows - 1u) * DY_QUADS + (step_uniform.first + first) / 4u;
     stage_rows(i, 0u, dy[at]);

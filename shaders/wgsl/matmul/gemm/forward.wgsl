@@ -43,7 +43,7 @@ fn multiply(own_rows: vec4<u32>, k: u32, begin: u32, end: u32, before: Sums) -> 
     return sums;
 }
 
-// The output begins at row 0, also for a range of rows: the buffer of logits holds one range.
+// The output begins at row 0, even for a range of rows: the buffer of logits holds one range.
 fn output_row(row: u32) -> u32 {
     return row;
 }

@@ -11,7 +11,7 @@ fn own_rows(strip: u32, invocation: u32) -> vec4<u32> {
 }
 
 // Stores the features of iteration `iteration` where `output_sum` reads them: in workgroup memory,
-// which may have staged inputs.
+// which may still hold staged inputs.
 fn store_sums(sums: Sums, iteration: u32, invocation: u32) {
     var own = sums.a;
     if iteration == 1u {

@@ -7,7 +7,8 @@
 @group(1) @binding(3) var<storage, read> stats: array<vec2<f32>>;
 @group(1) @binding(4) var<storage, read_write> out: array<f32>;
 
-// An invocation writes only elements that it alone has read, so `out` may be one of the inputs.
+// An invocation writes only elements that it alone has read, so `out` may hold the gradient of a
+// residual connection, which is added.
 fn work(group: vec3<u32>, invocation: u32) {
     let start = group.y * EMBED_STRIDE;
     let own = stats[group.y];

@@ -4,7 +4,7 @@ use gpt_runtime::__private::gpu::{checksum, read_pipelines, read_tuning};
 
 use crate::Target;
 
-/// Compiled pipelines. Accidental damage has a wrong checksum; the driver checks the rest.
+/// Compiled pipelines. A damaged file has a wrong checksum; the driver checks the rest.
 pub const PIPELINES: Target = Target {
     name: "pipeline_cache",
     seeds: || {

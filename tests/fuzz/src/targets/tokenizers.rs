@@ -65,8 +65,8 @@ pub const JSON: Target = Target {
     check,
 };
 
-/// The `tokenizer.json` of a model with the other parts. One of its two added tokens is in the
-/// vocabulary of the model, the other one is not.
+/// A `tokenizer.json` that consists of `model` and the other `parts`. One of its two added tokens
+/// is in the vocabulary of the model, the other one is not.
 fn tokenizer(parts: Json, model: Json) -> Vec<u8> {
     let added = |id: u32, content: &str, special: bool| json!({ "id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false, "normalized": !special, "special": special });
     let mut json = json!({
@@ -134,7 +134,7 @@ fn seeds() -> Vec<Vec<u8>> {
 fn charsmap() -> String {
     let mut units = vec![0_u32; 256];
     units[0] = 0x60 << 10;
-    // The child of the root for `a`, whose value is in the unit 2.
+    // The child of the root for `a`, whose value is in unit 2.
     units[1] = 3 << 10 | 1 << 8 | u32::from(b'a');
     let mut bytes = (4 * units.len() as u32).to_le_bytes().to_vec();
     bytes.extend(units.iter().flat_map(|unit| unit.to_le_bytes()));
@@ -182,8 +182,8 @@ pub const CONFIG: Target = Target {
         "added_tokens_decoder",
     ],
     check: |place, input| {
-        // The two files of a byte pair encoding. The class that this file names decides where texts
-        // are cut.
+        // The two files of a byte pair encoding. The class that `tokenizer_config.json` names
+        // decides where texts are cut.
         let vocab = json!({ "a": 0, "b": 1, "\u{120}": 2, "ab": 3, "<s>": 4, "</s>": 5, "<|endoftext|>": 6 });
         place.keep("vocab.json", || vocab.to_string().into_bytes());
         let merges = place.keep("merges.txt", || b"#version: 0.2\na b\n".to_vec());

@@ -151,8 +151,8 @@ impl Gpt {
             let (wide, d) = (wide.row(row), d.row(row));
             match (mlp.gated, column) {
                 (false, i) => d[i] * slope(wide[i]),
-                // The gradient is multiplied by the slope and the gated value for the gate, and by
-                // the activated gate for the gated value.
+                // The gradient of the gate is `d` times the slope and the gated value; that of the
+                // gated value is `d` times the activated gate.
                 (true, i) if i < hidden => d[i] * slope(wide[i]) * wide[hidden + i],
                 (true, i) => d[i - hidden] * value(wide[i - hidden]),
             }

@@ -15,8 +15,8 @@ pub fn matrix_backward(x: &Matrix, weight: &Matrix, d: &Matrix) -> (Matrix, Matr
     (d_x, d_weight)
 }
 
-/// The gradient of a linear layer. The bias sums over all rows. Fills `gradient` and returns the
-/// gradient of `x`.
+/// The gradient of a linear layer. The bias's gradient is the sum of all rows of `d`.
+/// Fills `gradient` and returns the gradient of `x`.
 pub fn linear_backward(x: &Matrix, layer: &Linear, d: &Matrix, gradient: &mut Linear) -> Matrix {
     let (d_x, d_weight) = matrix_backward(x, &layer.weight, d);
     gradient.weight = d_weight;

@@ -8,7 +8,7 @@
 //!
 //! The loss is the mean cross-entropy: minus the logarithm of the probability that the model gives
 //! to each target. Sequences of a batch are independent, except that dropout numbers elements
-//! through the whole batch.
+//! across the whole batch.
 
 mod attention;
 mod block;
@@ -92,7 +92,7 @@ impl Gpt {
         (loss / n, gradients)
     }
 
-    /// The sum of the losses of one sequence, and the gradient of that sum over `n`.
+    /// The sum of the losses of one sequence, and the gradient of that sum divided by `n`.
     fn sequence_gradients(
         &self,
         tokens: &[u32],

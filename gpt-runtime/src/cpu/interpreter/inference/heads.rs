@@ -73,9 +73,8 @@ impl<'p> ForwardPass<'p> {
         });
     }
 
-    /// Returns a function that stores outputs of the projection to queries, keys and values:
-    /// queries in `q`, keys and values in the cache. Its arguments are the row, the index of the
-    /// first output, and the outputs.
+    /// Returns a function that stores queries in `q`, and keys and values in the cache. Its
+    /// arguments are the row, the index of the first output of the projection, and the outputs.
     fn heads_sink<'a, E: CacheElement>(
         &self,
         q: &'a mut [f32],

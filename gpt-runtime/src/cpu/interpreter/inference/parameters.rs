@@ -59,8 +59,8 @@ impl StepParameters {
 }
 
 impl Interpreter {
-    /// Packs every tensor of the plan. `compiled` is the activation of a declared model; without
-    /// it, a closure is evaluated node by node.
+    /// Reads every tensor of the plan and packs the matrices. `compiled` is the activation of a
+    /// declared model; without it, a closure is evaluated node by node.
     ///
     /// # Errors
     /// Fails if the weights cannot be read, or if there is too little memory.

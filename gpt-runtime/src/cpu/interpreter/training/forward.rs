@@ -131,7 +131,7 @@ impl TrainPass<'_> {
             let (width, tokens) = (pass.plan.spec.qkv_width() as usize, pass.tokens);
             let sink = |row: usize, first: usize, outputs: &[f32]| {
                 out.prefetch(row, first + PANEL);
-                // SAFETY: panels and rows do not overlap.
+                // SAFETY: the parts of different panels and rows do not overlap.
                 epilogue::put(unsafe { out.part(row, first, outputs.len()) }, outputs);
             };
             let position = |row| row % tokens;
@@ -187,7 +187,7 @@ impl TrainPass<'_> {
         });
     }
 
-    /// `logits = map(weight · n)` of `logit_rows`.
+    /// `logits = map(weight · normed)` of `logit_rows`.
     pub(super) fn logits(
         &mut self,
         weight: TensorId,

@@ -209,7 +209,7 @@ fn prefill<E: CacheElement>(
 
 /// Computes, into `scratch`, the weighted sums of values for each row of `block`, and the row's
 /// softmax state, which has the divisor. Row `i` sees the keys in `row_keys(i)`; `map(i)` returns
-/// its function from products to scores, and the position of its query.
+/// the map from its products to scores, and the position of its query.
 fn attend<E: CacheElement>(
     kernels: &Kernels,
     block: &QueryBlock<'_>,

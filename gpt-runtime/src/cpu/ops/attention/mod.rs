@@ -17,7 +17,7 @@ use std::ops::Range;
 use gpt_plan::Scores;
 use gpt_simd::{CacheElement, Kernels, PANEL, Prefetch, Running, Strided, StridedMut};
 
-/// The function from products of a query and neighbouring keys to scores.
+/// Maps the products of a query and neighbouring keys to scores.
 #[derive(Clone, Copy)]
 pub struct ScoreMap {
     scale: f32,
@@ -27,7 +27,7 @@ pub struct ScoreMap {
 }
 
 impl ScoreMap {
-    /// The function of query head `head` of `heads`.
+    /// The map of query head `head` of `heads`.
     fn new(scores: &Scores, head: usize, heads: usize) -> ScoreMap {
         ScoreMap {
             scale: scores.scale as f32,
@@ -100,7 +100,7 @@ fn scores<'a, E: CacheElement>(
 }
 
 /// Updates the online softmax of each row with a block of products. Row `i` sees the products in
-/// `seen(i)`. `map(i)` returns the function from them to scores, and the position of the first
+/// `seen(i)`. `map(i)` returns the map from products to scores, and the position of the first
 /// product's key minus that of the query. Rescales `sums`, `[rows][padded]`, to the new maximum;
 /// `sums` may be `None` for the first block.
 fn softmax(

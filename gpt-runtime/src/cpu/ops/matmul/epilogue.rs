@@ -38,7 +38,7 @@ pub fn store<'a>(
             if let Some(bias) = &bias {
                 add(outputs, bias);
             }
-            // SAFETY: panels and rows do not overlap.
+            // SAFETY: the parts of different panels and rows do not overlap.
             let to = unsafe { out.part(row, first, len) };
             put(to, outputs);
             if let Some(map) = map {
@@ -93,7 +93,7 @@ pub fn residual<'a>(
             if scale != 1.0 {
                 outputs.iter_mut().for_each(|x| *x *= scale);
             }
-            // SAFETY: panels and rows do not overlap.
+            // SAFETY: the parts of different panels and rows do not overlap.
             let to = unsafe { out.part(row, first, len) };
             let Some(residual) = residual else {
                 add(to, outputs);
@@ -139,7 +139,7 @@ impl<A: Activate> ActivationEpilogue<'_, A> {
             let Some(slopes_out) = self.slopes.filter(|_| A::SLOPES) else {
                 self.activation.activate(tile.as_flattened_mut(), &mut []);
                 for (i, values) in tile.iter().enumerate() {
-                    // SAFETY: panels and rows do not overlap.
+                    // SAFETY: the parts of different panels and rows do not overlap.
                     put(unsafe { self.h.part(from + i, first, len) }, values);
                 }
                 continue;
@@ -151,7 +151,7 @@ impl<A: Activate> ActivationEpilogue<'_, A> {
             for (i, (values, slopes)) in tile.iter().zip(slopes).enumerate() {
                 self.h.prefetch(from + i, first + PANEL);
                 slopes_out.prefetch(from + i, first + PANEL);
-                // SAFETY: panels and rows do not overlap.
+                // SAFETY: the parts of different panels and rows do not overlap.
                 unsafe {
                     put(self.h.part(from + i, first, len), values);
                     put(slopes_out.part(from + i, first, len), slopes);
@@ -195,7 +195,7 @@ impl<A: Activate> ActivationEpilogue<'_, A> {
                 if A::SLOPES {
                     self.h.prefetch(row, first + HALF);
                 }
-                // SAFETY: panels and rows do not overlap.
+                // SAFETY: the parts of different panels and rows do not overlap.
                 put(unsafe { self.h.part(row, first, len) }, gates);
             }
         }
@@ -214,7 +214,7 @@ impl<A: Activate> ActivationEpilogue<'_, A> {
     ) {
         let Some(out) = self.slopes else { return };
         out.prefetch(row, (panel + 1) * PANEL);
-        // SAFETY: panels and rows do not overlap.
+        // SAFETY: the parts of different panels and rows do not overlap.
         let out = unsafe { out.part(row, panel * PANEL, PANEL.min(out.stride)) };
         let (gate_slopes, up_slopes) = out.split_at_mut(HALF);
         for (i, gate) in gate_slopes.iter_mut().enumerate() {
@@ -252,7 +252,7 @@ pub fn slopes<'a>(
                 let len = width.min(filled.saturating_sub(first));
                 for side in 0..sides {
                     let at = first * sides + side * width;
-                    // SAFETY: panels and rows do not overlap, nor do the two sides.
+                    // SAFETY: the parts of different panels, rows and sides do not overlap.
                     let to = unsafe { out.part(row, at, len) };
                     put_product(to, dh, &slopes[row * out.stride + at..]);
                 }

@@ -1,4 +1,4 @@
-// The second part of a matrix that is larger than what every adapter can bind at once.
+// The second part of a matrix that is too large for one binding on some adapters.
 
 @group(1) @binding(2) var<storage, read> weight_1: array<Element>;
 

@@ -1,4 +1,4 @@
-// The third part of a matrix that is larger than what every adapter can bind at once.
+// The third part of a matrix that is too large for one binding on some adapters.
 
 @group(1) @binding(3) var<storage, read> weight_2: array<Element>;
 

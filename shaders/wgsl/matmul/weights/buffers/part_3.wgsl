@@ -1,4 +1,4 @@
-// The fourth part of a matrix that is larger than what every adapter can bind at once.
+// The fourth part of a matrix that is too large for one binding on some adapters.
 
 @group(1) @binding(4) var<storage, read> weight_3: array<Element>;
 

@@ -1,4 +1,4 @@
-// The fifth part of a matrix that is larger than what every adapter can bind at once.
+// The fifth part of a matrix that is too large for one binding on some adapters.
 
 @group(1) @binding(5) var<storage, read> weight_4: array<Element>;
 
