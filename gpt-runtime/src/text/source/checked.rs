@@ -358,7 +358,7 @@ mod tests {
         assert!(ends(json!([token("</s>"), text("A")])).contains("cannot fill in"));
         assert!(ends(json!([text("B")])).contains("cannot fill in"));
 
-        assert!(error("pre_tokenizer", json!({ "length": 0 })).contains("no length"));
+        assert!(error("pre_tokenizer", json!({ "length": 0 })).contains("length 0"));
         let vocab = |id: u64| error("model", json!({ "vocab": { "a": 0, "b": id } }));
         assert_eq!(vocab(1_000_000), "");
         assert!(vocab(u64::from(u32::MAX)).contains("the id 4294967295"));
