@@ -17,6 +17,8 @@ const ROBERTA_UNUSED: u32 = 2;
 
 /// The sizes of an encoder. Each class has its own keys for them.
 struct Sizes {
+    /// The default of `vocab_size`.
+    vocab: u32,
     layers: u32,
     heads: u32,
     embed: u32,
@@ -26,7 +28,7 @@ struct Sizes {
 
 /// Reads the `config.json` of a BERT. Defaults are those of `BertConfig`.
 pub fn bert(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
-    let spec = keys_of_bert(fields, 512);
+    let spec = keys_of_bert(fields, 30_522);
     let head = masked_words(fields, "BertForMaskedLM");
     Spec { names: TensorNames::Bert, head_dense: head, head_bias: head, ..spec }
 }
@@ -36,7 +38,7 @@ pub fn bert(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
 pub fn roberta(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
     // The row of the first position is the number of the padding token plus one.
     fields.only("pad_token_id", 1);
-    let spec = keys_of_bert(fields, 512);
+    let spec = keys_of_bert(fields, 50_265);
     if spec.context <= ROBERTA_UNUSED {
         let file = fields.file();
         fields.fail(format!(
@@ -63,6 +65,7 @@ pub fn distilbert(fields: &mut Fields<'_>, _model_type: &str) -> Spec {
     fields.ignore(&["sinusoidal_pos_embds", "tie_weights_", "qa_dropout", "seq_classif_dropout"]);
     fields.ignore(&["dropout", "attention_dropout", "output_past"]);
     let sizes = Sizes {
+        vocab: 30_522,
         layers: fields.layers("n_layers").unwrap_or(6),
         heads,
         embed,
@@ -83,9 +86,9 @@ pub fn masked_words(fields: &mut Fields<'_>, name: &str) -> bool {
     classes.is_some_and(|classes| classes.iter().any(|class| class.as_str() == Some(name)))
 }
 
-/// Reads the spec by BERT's keys. Its context is the number of rows of the table of positions, for
-/// which `context` is the default.
-fn keys_of_bert(fields: &mut Fields<'_>, context: u32) -> Spec {
+/// Reads the spec by BERT's keys. `vocab` is the default of `vocab_size`. The context is the number
+/// of rows of the table of positions.
+fn keys_of_bert(fields: &mut Fields<'_>, vocab: u32) -> Spec {
     fields.only("position_embedding_type", "absolute");
     fields.only("is_decoder", false);
     fields.ignore(&["attention_probs_dropout_prob", "hidden_dropout_prob", "classifier_dropout"]);
@@ -94,13 +97,14 @@ fn keys_of_bert(fields: &mut Fields<'_>, context: u32) -> Spec {
     let embed = fields.size("hidden_size").unwrap_or(768);
     let heads = fields.size("num_attention_heads").unwrap_or(12);
     let sizes = Sizes {
+        vocab,
         layers: fields.layers("num_hidden_layers").unwrap_or(12),
         heads,
         embed,
         head_dim: width_of_heads(fields, ("hidden_size", embed), ("num_attention_heads", heads)),
         hidden: fields.size("intermediate_size").unwrap_or(3_072),
     };
-    let context = fields.size("max_position_embeddings").unwrap_or(context);
+    let context = fields.size("max_position_embeddings").unwrap_or(512);
     let activation = fields.activation("hidden_act", Activation::Gelu);
     let eps = fields.number("layer_norm_eps").unwrap_or(1e-12);
     let token_types = Some(fields.size("type_vocab_size").unwrap_or(2));
@@ -115,7 +119,7 @@ fn encoder(
     eps: f64,
 ) -> Spec {
     Spec {
-        vocab: fields.size("vocab_size").unwrap_or(30_522),
+        vocab: fields.size("vocab_size").unwrap_or(sizes.vocab),
         context,
         layers: sizes.layers,
         heads: sizes.heads,

@@ -317,6 +317,7 @@ fn encoders() {
     // Two rows of RoBERTa's table of positions are unused.
     let roberta = json!({ "model_type": "roberta", "max_position_embeddings": 514 });
     assert_eq!(read(roberta.clone()).context, 512);
+    assert_eq!(read(roberta.clone()).vocab, 50_265);
     assert!(problem(with(roberta.clone(), "pad_token_id", 0.into())).starts_with("pad_token_id"));
     let short = problem(with(roberta, "max_position_embeddings", 2.into()));
     assert!(short.starts_with("max_position_embeddings is 2"), "{short}");

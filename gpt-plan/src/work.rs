@@ -56,7 +56,7 @@ impl Plan {
                         Epilogue::Residual { .. } => 2 * embed,
                     }
             }
-            Op::Norm { .. } => 3 * embed,
+            Op::Norm { sum, .. } => (2 + u64::from(sum.is_some())) * embed,
             Op::NormHeads { .. } => 2 * (q + 2 * kv),
             _ => 0,
         };
