@@ -93,7 +93,7 @@ pub fn choose<'a>(
     let first = match (&chosen[..], wanted) {
         ([first], _) => *first,
         ([], _) if listed.is_empty() => {
-            return Err(format!("{repo} has no weights that gpt reads, safetensors or GGUF"));
+            return Err(format!("{repo} has no weights that gpt can read (safetensors or GGUF)"));
         }
         ([], Some(wanted)) => {
             let some = some_of(&listed);
@@ -203,7 +203,7 @@ mod tests {
             "{none}"
         );
         let none = chosen("README.md pytorch_model.bin", None).unwrap_err();
-        assert_eq!(none, "o/r has no weights that gpt reads, safetensors or GGUF");
+        assert_eq!(none, "o/r has no weights that gpt can read (safetensors or GGUF)");
         let below = chosen("config.json q4/x.gguf", None).unwrap_err();
         assert_eq!(
             below,

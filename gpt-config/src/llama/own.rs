@@ -6,8 +6,8 @@ use serde_json::Value;
 use crate::fields::Fields;
 use crate::{layers, rope};
 
-/// Reads into `spec` the keys of the class `model_type` that not every class has. `spec` already
-/// has the values of Llama's keys.
+/// Reads the keys that are specific to the class `model_type`, or to a few classes, into `spec`,
+/// which already has the values of Llama's keys.
 pub fn keys(fields: &mut Fields<'_>, model_type: &str, spec: &mut Spec) {
     match model_type {
         "mistral" => {
@@ -171,7 +171,7 @@ pub fn keys(fields: &mut Fields<'_>, model_type: &str, spec: &mut Spec) {
             biases(fields, spec, true);
             fields.only("sliding_window", Value::Null);
             // Some files of the hub have this key, which says whether the rows of queries and keys
-            // are interleaved. The class does not read it, and its rows are not.
+            // are interleaved. The class ignores the key and never interleaves the rows.
             fields.only("rope_interleaved", false);
             fields.ignore(&["is_llama_config", "pretraining_tp"]);
             no_windows(fields, spec);
