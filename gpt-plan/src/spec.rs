@@ -144,11 +144,6 @@ pub enum Block {
 }
 
 impl Block {
-    /// Whether attention and MLP read the stream through a norm.
-    pub const fn norms_input(self) -> bool {
-        !matches!(self, Block::PostBranch)
-    }
-
     /// Whether the outputs of attention and MLP are normalised before they are added.
     pub const fn norms_branches(self) -> bool {
         matches!(self, Block::Sandwich | Block::PostBranch)

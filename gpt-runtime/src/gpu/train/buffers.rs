@@ -66,7 +66,7 @@ pub struct TrainBuffers {
     pub upload: PassUpload,
     /// Losses, or sums of squares, for the host.
     pub download: Buffer,
-    /// Bytes of activations, and of everything else that the plan counts.
+    /// Bytes of activations, and of the plan's other buffers (scratch).
     pub bytes: (u64, u64),
 }
 
