@@ -1,8 +1,9 @@
-//! The resolved spec of a model: every key is a number or a choice.
+//! The resolved spec of a model: every expression has been evaluated.
 //!
-//! In the spec of a plan no size is zero, and sizes divide each other as they have to: `heads` is a
-//! multiple of `kv_heads`. The checks and their messages are in `gpt-codegen`, which knows where
-//! each key is in the user's source. A spec that was read from a file is not checked yet.
+//! In the spec of a plan no size is zero, and a size that has to be a multiple of another is one:
+//! for example, `heads` of `kv_heads`. The checks and their messages are in `gpt-codegen`, which
+//! knows where each key is in the user's source. A spec that was read from a file is not checked
+//! yet.
 
 use serde::Serialize;
 
@@ -20,7 +21,7 @@ pub struct Spec {
     pub context: u32,
     /// Number of transformer blocks.
     pub layers: u32,
-    /// Query heads in each attention.
+    /// Query heads in each layer.
     pub heads: u32,
     /// Key/value heads; `heads` must be a multiple of it (grouped-query attention).
     pub kv_heads: u32,

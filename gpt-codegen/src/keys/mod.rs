@@ -106,7 +106,7 @@ pub static KEYS: [Key; 32] = [
     key("vocab", Kind::Size(|spec| &mut spec.vocab), None, "number of tokens"),
     key("context", Kind::Size(|spec| &mut spec.context), None, "longest sequence, in tokens"),
     key("layers", Kind::Size(|spec| &mut spec.layers), None, "number of transformer blocks"),
-    key("heads", Kind::Size(|spec| &mut spec.heads), None, "query heads in each attention"),
+    key("heads", Kind::Size(|spec| &mut spec.heads), None, "query heads in each layer"),
     key(
         "kv_heads",
         Kind::Size(|spec| &mut spec.kv_heads),

@@ -1,4 +1,4 @@
-//! The buffers of a training pass: the plan's, its uniforms, and the buffers of transfers to and
+//! The buffers of a training pass: those of the plan, the uniforms, and those for transfers to and
 //! from the host.
 //!
 //! [`TrainBytes`](gpt_plan::TrainBytes) counts the plan's buffers. The uniforms, the memory for
@@ -50,8 +50,8 @@ pub const UNIFORM_STRIDE: u32 = 256;
 /// Bytes of a uniform.
 pub const UNIFORM_BYTES: u64 = size_of::<TrainPassUniform>() as u64;
 
-/// The buffers of a trainer, except those of parameters, gradients and moments, the sums of squares
-/// and the uniforms of dispatches.
+/// The buffers of a trainer, except those for parameters, gradients, moments, sums of squares and
+/// the uniforms of dispatches.
 pub struct TrainBuffers {
     /// The plan's buffers.
     plan: BufferSet,
