@@ -105,7 +105,7 @@ pub enum Repeat {
         /// The layer after the one that runs first.
         to: u32,
     },
-    /// For each range of the batch's rows whose logits are computed at a time: as many rows as the
+    /// For each range of the batch's rows whose logits are computed together: as many rows as the
     /// logits buffer holds.
     LogitRanges,
 }

@@ -1,9 +1,8 @@
 //! The resolved spec of a model: every expression has been evaluated.
 //!
-//! In the spec of a plan no size is zero, and a size that has to be a multiple of another is one:
-//! for example, `heads` of `kv_heads`. The checks and their messages are in `gpt-codegen`, which
-//! knows where each key is in the user's source. A spec that was read from a file is not checked
-//! yet.
+//! The spec of a plan has been checked: no size is zero, and `heads`, for example, is a multiple of
+//! `kv_heads`. The checks and their messages are in `gpt-codegen`, which knows where each key is in
+//! the user's source. A spec that was read from a file is not checked yet.
 
 use serde::Serialize;
 

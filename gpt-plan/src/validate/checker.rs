@@ -11,7 +11,7 @@ use crate::{
 pub enum Direction {
     /// Layers ascending.
     Forward,
-    /// Ranges of rows whose logits are computed at a time; no layers.
+    /// Ranges of rows whose logits are computed together; no layers.
     LogitRanges,
     /// Layers descending.
     Backward,

@@ -57,7 +57,7 @@ pub struct TrainBuffers {
     plan: BufferSet,
     layers: u32,
     /// A [`TrainPassUniform`] for the whole pass, one for each range of rows whose logits are
-    /// computed at a time, and an [`UpdateUniform`].
+    /// computed together, and an [`UpdateUniform`].
     pub pass_uniforms: Buffer,
     /// Number of uniforms.
     uniforms: u32,

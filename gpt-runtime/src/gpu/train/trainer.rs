@@ -107,7 +107,7 @@ impl GpuTrainer {
     }
 
     /// Records the upload of a pass's uniforms and tokens, and the clearing of gradients. Returns
-    /// the ranges of rows whose logits are computed at a time.
+    /// the ranges of rows whose logits are computed together.
     pub(super) fn prepare(
         &mut self,
         encoder: &mut CommandEncoder,
