@@ -188,7 +188,10 @@ fn read(entries: &[Entry]) -> Option<Spec> {
     let text = format!("struct Spec {{ {} }}", entries.join(", "));
     let (declared, errors) = parse::declarations(text.parse().ok()?);
     match (&declared[..], &errors[..]) {
-        ([declared], []) => resolve::resolve(declared, &resolve::Known::default()).1.ok(),
+        ([declared], []) => {
+            let (resolved, errors) = resolve::resolve(declared, &resolve::Known::default());
+            resolved.filter(|_| errors.is_empty()).map(|(_, spec)| spec)
+        }
         _ => None,
     }
 }
@@ -447,6 +450,16 @@ mod tests {
         // No token of the text is to blame for a key that is missing.
         let missing = errors.iter().find(|error| error.message().starts_with("missing")).unwrap();
         assert!(missing.render(text).starts_with("missing key `embed`\nhelp: "));
+        // Keys with values are checked beside the key that does not exist. An error in a default
+        // points at the divisor.
+        let text = "vocab: 65, context: 32, layers: 4, heads: 4, embed: 64, kv_heads: 3, embd: 1";
+        let errors = crate::spec(text).unwrap_err();
+        let messages: Vec<_> = errors.iter().map(|error| error.message()).collect();
+        assert!(messages[0].contains("embd") && messages[1].contains("kv_heads"), "{messages:?}");
+        let text = "vocab: 65, context: 32, layers: 4, heads: 3, embed: 64";
+        let errors = crate::spec(text).unwrap_err();
+        assert_eq!(errors.len(), 1);
+        assert!(errors[0].render(text).contains(&format!("\n  | {}^", " ".repeat(42))));
         for text in ["vocab: 65 }, struct B {", "vocab: (", "", "}", "\"", "vocab 65"] {
             let errors = crate::spec(text).unwrap_err();
             assert!(errors.iter().all(|error| !error.render(text).is_empty()), "{text}");

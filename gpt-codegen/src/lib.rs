@@ -100,11 +100,10 @@ fn front(
     declared: &parse::Declared,
     known: &resolve::Known,
 ) -> (Option<resolve::Merged>, Result<Spec, Vec<Diagnostic>>) {
-    let (merged, spec) = resolve::resolve(declared, known);
-    let (Some(merged), Ok(spec)) = (&merged, &spec) else {
-        return (None, Err(spec.err().unwrap_or_default()));
-    };
-    let mut errors = check::check(merged, spec);
+    let (resolved, mut errors) = resolve::resolve(declared, known);
+    if let Some((merged, spec)) = &resolved {
+        errors.extend(check::check(merged, spec));
+    }
     if known.models.contains_key(&declared.ident.to_string()) {
         let twice = Diagnostic::new(
             declared.ident.span(),
@@ -112,10 +111,10 @@ fn front(
         );
         errors.push(twice.help("give one of them another name"));
     }
-    if !errors.is_empty() {
-        return (None, Err(errors));
+    match resolved {
+        Some((merged, spec)) if errors.is_empty() => (Some(merged), Ok(spec)),
+        _ => (None, Err(errors)),
     }
-    (Some(merged.clone()), Ok(spec.clone()))
 }
 
 /// Compiles the tokens of a `gpt_model!` invocation to checked specs with the names of their

@@ -79,7 +79,8 @@ impl<'a> Evaluator<'a> {
             if entry.origin == Origin::Own {
                 return entry.value.span();
             }
-            for token in mentioned(&entry.value) {
+            // The divisor before the number that it should divide.
+            for token in mentioned(&entry.value).into_iter().rev() {
                 if !names.contains(&token) {
                     names.push(token);
                 }

@@ -63,24 +63,19 @@ pub struct Known {
     pub folder: PathBuf,
 }
 
-/// Merges `declared` with its base and evaluates the result. Returns the merged model, on which
-/// later models may build (`None` if there are errors), and the spec.
-pub fn resolve(
-    declared: &Declared,
-    known: &Known,
-) -> (Option<Merged>, Result<Spec, Vec<Diagnostic>>) {
+/// Merges `declared` with its base and evaluates the result. Returns the merged model and its spec,
+/// and all errors. With errors, both may still be there: a key that does not exist, for example,
+/// leaves the others to evaluate.
+pub fn resolve(declared: &Declared, known: &Known) -> (Option<(Merged, Spec)>, Vec<Diagnostic>) {
     let mut errors = declared.errors.clone();
     let merged = merge(declared, known, &mut errors);
     let Some(merged) = merged else {
-        return (None, Err(errors));
+        return (None, errors);
     };
     let mut evaluator = Evaluator::new(&merged);
     let spec = value::spec(&mut evaluator);
     errors.extend(evaluator.into_errors());
-    match spec {
-        Some(spec) if errors.is_empty() => (Some(merged), Ok(spec)),
-        _ => (None, Err(errors)),
-    }
+    (spec.map(|spec| (merged, spec)), errors)
 }
 
 /// Merges the keys of a model. Returns `None` if a key is missing, or if the base is unknown or has

@@ -170,8 +170,9 @@ pub fn keys(fields: &mut Fields<'_>, model_type: &str, spec: &mut Spec) {
         _ => {
             biases(fields, spec, true);
             fields.only("sliding_window", Value::Null);
-            // Some files of the hub have this key, which says whether the rows of queries and keys
-            // are interleaved. The class ignores the key and never interleaves the rows.
+            // Some files of the hub have this key, which says whether rotation pairs neighbouring
+            // elements of a head. The class ignores the key and always pairs elements that are half
+            // a head apart.
             fields.only("rope_interleaved", false);
             fields.ignore(&["is_llama_config", "pretraining_tp"]);
             no_windows(fields, spec);

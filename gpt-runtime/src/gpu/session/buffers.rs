@@ -116,7 +116,7 @@ impl SessionBuffers {
             let bytes = u64::from(rows) * u64::from(buffer.width) * 4;
             if bytes > MAX_BINDING {
                 return Err(Error::Input(format!(
-                    "the session's {} would take {} MiB, and an adapter binds {} MiB at once; \
+                    "the session's {} would take {} MiB, and an adapter can bind at most {} MiB at once; \
                      request a smaller capacity or chunk",
                     buffer.id.name(),
                     bytes >> 20,

@@ -97,8 +97,8 @@ impl TrainBuffers {
             let bytes = 4 * buffer.train_len(shape);
             if bytes > most {
                 return Err(Error::Input(format!(
-                    "{} of a batch of {rows} tokens would take {} MiB, and {} binds {} MiB at \
-                     once; use smaller batches and accumulate their gradients",
+                    "{} of a batch of {rows} tokens would take {} MiB, but {} can bind at most \
+                     {} MiB at once; use smaller batches and accumulate their gradients",
                     buffer.id.name(),
                     bytes >> 20,
                     device.name(),
@@ -139,7 +139,7 @@ impl TrainBuffers {
         self.get(slot.buffer, slot.index(layer, self.layers))
     }
 
-    /// The copy with the number `copy` of a buffer, or the buffer if there is only one copy.
+    /// Copy `copy` of a buffer, or the buffer itself if there is only one copy.
     pub fn get(&self, id: BufferId, copy: u32) -> &Buffer {
         self.plan.get(id, copy)
     }
