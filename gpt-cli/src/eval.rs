@@ -97,7 +97,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         }));
     }
     let text = format!(
-        "perplexity {:.4} (nll {nll:.5} nats a token, {} tokens in windows of {context})",
+        "perplexity {:.4} (nll {nll:.5} nats per token, {} tokens in windows of {context})",
         nll.exp(),
         total.tokens
     );

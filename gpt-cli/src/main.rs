@@ -24,6 +24,7 @@ mod generate;
 mod hub;
 mod inspect;
 mod interrupt;
+mod lock;
 mod logits;
 mod man;
 mod models;

@@ -141,11 +141,23 @@ fn weights_of(from: &Path) -> Option<PathBuf> {
     (whole || path.is_file()).then_some(path)
 }
 
-/// Quotes a path for a shell, unless it has only plain characters.
+/// Quotes a path for a shell of this system, unless it has only plain characters.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
+    if cfg!(windows) { quoted_for_windows(text) } else { quoted_for_unix(text) }
+}
+
+fn quoted_for_unix(text: String) -> String {
+    let plain = text.chars().all(|c| c.is_alphanumeric() || "/._-:".contains(c));
+    // Within quotes every character stands for itself, so a quote ends them, follows a backslash,
+    // and begins them again.
+    if plain { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+/// In double quotes, which a path of Windows cannot contain; `cmd` does not know single ones.
+fn quoted_for_windows(text: String) -> String {
     let plain = text.chars().all(|c| c.is_alphanumeric() || "/._-:\\".contains(c));
-    if plain { text } else { format!("'{text}'") }
+    if plain { text } else { format!("\"{text}\"") }
 }
 
 /// The template without its lines that mention training.
@@ -213,7 +225,28 @@ mod tests {
         }
         assert!(all.contains("poet W \"Once") && all.contains("name = \"poet\""));
         assert!(program(&model("Device")).contains("DeviceGpt::load"));
+    }
+
+    #[test]
+    fn paths_are_quoted_for_shells() {
         assert_eq!(quoted(Path::new("/a/b-1.gguf")), "/a/b-1.gguf");
-        assert_eq!(quoted(Path::new("a b")), "'a b'");
+        let unix = |text: &str| quoted_for_unix(text.to_owned());
+        assert_eq!(unix("a b"), "'a b'");
+        assert_eq!(unix("it's"), r"'it'\''s'");
+        assert_eq!(unix(r"a\b"), r"'a\b'");
+        let windows = |text: &str| quoted_for_windows(text.to_owned());
+        assert_eq!(windows(r"C:\a\b.gguf"), r"C:\a\b.gguf");
+        assert_eq!(windows(r"C:\it's a\b"), r#""C:\it's a\b""#);
+    }
+
+    /// A POSIX shell reads a quoted path as the path.
+    #[cfg(unix)]
+    #[test]
+    fn a_shell_reads_the_path() {
+        for path in ["a b", "it's", "''", r"a\b", "$HOME `x` \"y\" *", "ü"] {
+            let script = format!("printf %s {}", quoted(Path::new(path)));
+            let output = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+            assert_eq!(String::from_utf8(output.stdout).unwrap(), path);
+        }
     }
 }

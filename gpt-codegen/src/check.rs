@@ -2,7 +2,7 @@
 
 use gpt_plan::{
     Block, Format, MAX_BINDING, MAX_PARTS, MAX_PARTS_QKV, MAX_PARTS_RESIDUAL, MAX_ROWS,
-    MatrixLayout, RopeScaling, Spec,
+    MatrixLayout, Positions, RopeScaling, Spec,
 };
 use proc_macro2::Span;
 
@@ -204,7 +204,8 @@ impl Check<'_> {
                     * u64::from(spec.head_dim)
                     * spec.rotary_tables().len() as u64,
             );
-        } else {
+        }
+        if matches!(spec.positions, Positions::Learned | Positions::Sinusoidal) {
             self.one_binding(
                 &["context", "embed"],
                 "the table of positions",
@@ -251,6 +252,25 @@ impl Check<'_> {
                     .found(format!("{} MiB", bytes >> 20))
                     .help(format!("it may take at most {} MiB", MAX_BINDING >> 20))
             });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// The sizes of MPT-30B, whose context would make a table of 224 MiB.
+    #[test]
+    fn only_a_table_of_positions_has_to_fit_a_binding() {
+        let spec = |positions| {
+            crate::spec(&format!(
+                "context: 8192, layers: 48, heads: 64, embed: 7168, positions: {positions}, ..GPT2_SMALL"
+            ))
+        };
+        assert!(spec("Alibi").is_ok());
+        for positions in ["Learned", "Sinusoidal"] {
+            let errors = spec(positions).unwrap_err();
+            let text = errors.iter().map(|error| error.render("")).collect::<String>();
+            assert!(text.contains("the table of positions is too large"), "{positions}: {text}");
         }
     }
 }

@@ -101,7 +101,7 @@ impl Plan {
         }
     }
 
-    /// Floating-point operations of one token's forward pass on an empty cache: two for each
+    /// Floating-point operations of one token's forward pass with an empty cache: two for each
     /// element of each multiplied matrix. This includes the head and excludes embedding look-ups.
     /// Attention adds `4 * heads * head_dim * layers` for each position in the cache.
     pub fn flops_per_token(&self) -> u64 {

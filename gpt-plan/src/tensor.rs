@@ -77,6 +77,52 @@ pub enum Role {
     Head,
 }
 
+impl Role {
+    /// All roles.
+    pub const ALL: [Role; 17] = [
+        Role::TokenEmbedding,
+        Role::Positions,
+        Role::TokenTypes,
+        Role::EmbeddingNorm,
+        Role::AttentionNorm,
+        Role::Qkv,
+        Role::QkNorm,
+        Role::AttentionOut,
+        Role::AttentionBranchNorm,
+        Role::MlpNorm,
+        Role::MlpUp,
+        Role::MlpDown,
+        Role::MlpBranchNorm,
+        Role::FinalNorm,
+        Role::HeadDense,
+        Role::HeadNorm,
+        Role::Head,
+    ];
+
+    /// Whether the layers have tensors of this role, and not the model.
+    pub const fn is_of_layers(self) -> bool {
+        match self {
+            Role::AttentionNorm
+            | Role::Qkv
+            | Role::QkNorm
+            | Role::AttentionOut
+            | Role::AttentionBranchNorm
+            | Role::MlpNorm
+            | Role::MlpUp
+            | Role::MlpDown
+            | Role::MlpBranchNorm => true,
+            Role::TokenEmbedding
+            | Role::Positions
+            | Role::TokenTypes
+            | Role::EmbeddingNorm
+            | Role::FinalNorm
+            | Role::HeadDense
+            | Role::HeadNorm
+            | Role::Head => false,
+        }
+    }
+}
+
 /// Which parameter of its [`Role`] a tensor is.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Component {

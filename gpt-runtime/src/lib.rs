@@ -36,7 +36,7 @@
 //!     let mut trainer = trainer.tokenizer(Some(tokenizer));
 //!     for step in 0..30 {
 //!         let loss = trainer.step(&data.batch(step))?;
-//!         println!("step {step}: {loss:.3} nats a token");
+//!         println!("step {step}: {loss:.3} nats per token");
 //!     }
 //!
 //!     let model = trainer.model()?;

@@ -16,7 +16,7 @@ let current = 0;
 let written = $("written");
 /** Text that came since the last frame. */
 let waiting = "";
-/** Tokens a second, as the worker measures them. */
+/** Tokens per second, as the worker measures them. */
 let speed = null;
 /** Whether the model answers messages. */
 let chats = false;

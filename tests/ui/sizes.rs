@@ -21,4 +21,5 @@ fn main() {
     let mut session = model.session().capacity(EmbedByHeads::CONTEXT as u32).open().unwrap();
     let _ = session.push(&[1; EmbedByHeads::VOCAB]).unwrap().argmax();
     let _ = (EmbedByHeads::PARAMS, EmbedByHeads::PLAN, EmbedByHeads::KERNELS.len(), EmbedByHeads::train_bytes(1, 2));
+    let _ = (EmbedByHeads::TOKEN_EMBEDDING, EmbedByHeads::MLP_UP.layer(11), EmbedByHeads::QK_NORM_GAMMA);
 }

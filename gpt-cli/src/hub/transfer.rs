@@ -17,6 +17,7 @@ use ureq::http::{Response, StatusCode};
 use super::client::{Hub, Listing};
 use super::files::{Checksum, Remote};
 use super::{Folder, Name};
+use crate::lock::try_lock;
 use crate::output::Failure;
 
 /// The most connections for one file.
@@ -86,7 +87,7 @@ impl Folder {
         let path = folder.join(format!("{}.lock", file.checksum.hex()));
         let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         let lock = lock.map_err(io("write", &path))?;
-        if lock.try_lock().is_err() {
+        if !try_lock(&lock).map_err(io("lock", &path))? {
             eprintln!("waiting for another program that downloads {}", file.name);
             lock.lock().map_err(io("lock", &path))?;
         }

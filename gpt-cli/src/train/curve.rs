@@ -44,7 +44,7 @@ fn chart(svg: &mut String, title: &str, train: &[(f64, f64)], validation: &[(f64
     chart
         .configure_mesh()
         .x_desc("step")
-        .y_desc("loss (nats a token)")
+        .y_desc("loss (nats per token)")
         .axis_desc_style(("sans-serif", 17))
         .label_style(("sans-serif", 14))
         .x_label_formatter(&|x| format!("{x:.0}"))

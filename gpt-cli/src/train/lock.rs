@@ -2,11 +2,12 @@
 //!
 //! The system releases the lock when the process ends, however it ends. The file stays.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::path::Path;
 
 use gpt_runtime::Error;
 
+use crate::lock;
 use crate::output::Failure;
 
 const NAME: &str = "train.lock";
@@ -26,17 +27,12 @@ impl Lock {
         let failed = |source| Error::Io { doing: "write", path: path.clone(), source };
         let mut options = OpenOptions::new();
         let file = options.create(true).truncate(false).write(true).open(&path).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Lock(file)),
-            Err(TryLockError::WouldBlock) => Err(Failure::Input(format!(
+        match lock::try_lock(&file).map_err(failed)? {
+            true => Ok(Lock(file)),
+            false => Err(Failure::Input(format!(
                 "another gpt train is writing into {}; wait until it ends, or name another folder",
                 out.display()
             ))),
-            // A file system without locks.
-            Err(TryLockError::Error(error)) if error.kind() == std::io::ErrorKind::Unsupported => {
-                Ok(Lock(file))
-            }
-            Err(TryLockError::Error(error)) => Err(failed(error).into()),
         }
     }
 }

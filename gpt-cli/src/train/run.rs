@@ -12,7 +12,7 @@ use super::lock::Lock;
 use super::log::{self, Line, Log};
 use super::options::Options;
 use super::progress::Progress;
-use super::text::Text;
+use super::text::{Text, first_windows};
 use super::{Arguments, Best, Run, corpus, curve};
 use crate::generate::stream;
 use crate::interrupt;
@@ -282,14 +282,14 @@ impl Loop {
     /// was pressed.
     fn validate(&mut self) -> Result<Option<f64>, Failure> {
         let (batch, tokens) = (self.trainer.settings().batch as usize, self.trainer.tokens());
-        let mut windows = self.run.options.eval_windows();
+        let windows = self.run.options.eval_windows();
+        let text = first_windows(&self.text.validation, windows, tokens as usize);
         let (mut sum, mut rows) = (0.0, 0);
         self.progress.doing("validating");
-        for batch in self.text.validation.windows(batch, tokens as usize) {
-            if windows == 0 || interrupt::pending() {
+        for batch in text.windows(batch, tokens as usize) {
+            if interrupt::pending() {
                 break;
             }
-            windows = windows.saturating_sub(batch.sequences());
             sum += self.trainer.loss(&batch)? * batch.rows() as f64;
             rows += batch.rows();
         }

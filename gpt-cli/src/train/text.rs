@@ -116,6 +116,13 @@ impl Text {
     }
 }
 
+/// The tokens of the first `windows` windows of `length` tokens, or all tokens if there are fewer.
+pub fn first_windows(tokens: &Tokens, windows: usize, length: usize) -> Tokens {
+    // The last token of a window is the target of the one before it.
+    let some = windows.saturating_mul(length).saturating_add(1);
+    tokens.split_at(some.min(tokens.len())).0
+}
+
 /// The width of a token on disk. Two bytes are enough for most vocabularies.
 fn width(plan: &Plan) -> Width {
     if plan.spec.vocab <= 1 << 16 { Width::U16 } else { Width::U32 }
@@ -214,4 +221,30 @@ fn fits(tokenizer: &Tokenizer, plan: &Plan, paths: &[PathBuf], text: &str) -> Re
         corpus::names(paths),
         plan.name
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use gpt_runtime::train::Batch;
+
+    use super::*;
+
+    #[test]
+    fn the_last_batch_of_a_validation_has_fewer_windows() {
+        let tokens = Tokens::from((0..53).collect::<Vec<u32>>());
+        for (windows, sequences, rows) in [
+            (1, vec![1], 5),
+            (6, vec![4, 2], 30),
+            (8, vec![4, 4], 40),
+            (10, vec![4, 4, 2], 50),
+            (11, vec![4, 4, 2, 1], 52),
+            (usize::MAX, vec![4, 4, 2, 1], 52),
+        ] {
+            let some = first_windows(&tokens, windows, 5);
+            let batches: Vec<_> = some.windows(4, 5).collect();
+            let found: Vec<usize> = batches.iter().map(Batch::sequences).collect();
+            assert_eq!(found, sequences, "{windows}");
+            assert_eq!(batches.iter().map(Batch::rows).sum::<usize>(), rows, "{windows}");
+        }
+    }
 }

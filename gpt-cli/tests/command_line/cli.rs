@@ -10,6 +10,8 @@ use gpt_runtime::weights::{RandomWeights, save};
 use gpt_runtime::{Gpt, Tokenizer, gpt_model};
 use serde_json::Value;
 
+use super::gpu::there_is_a_gpu;
+
 fn gpt(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gpt"));
     command.args(arguments).stdin(Stdio::null());
@@ -118,17 +120,6 @@ fn json_with_cache(folder: &std::path::Path, arguments: &str) -> Value {
     serde_json::from_str(text.lines().last().unwrap()).unwrap()
 }
 
-/// Whether there is a GPU. Without one, prints that the test did not run, or panics if
-/// `GPT_REQUIRE_GPU` is set.
-fn has_gpu() -> bool {
-    let found = !json(&["devices", "--json"])["adapters"].as_array().unwrap().is_empty();
-    if !found {
-        assert!(std::env::var_os("GPT_REQUIRE_GPU").is_none(), "there is no GPU");
-        eprintln!("NOT RUN, as there is no GPU");
-    }
-    found
-}
-
 /// The number of kernels in the file that `gpt tune` has saved.
 fn kept_kernels(found: &Value) -> usize {
     let kept = std::fs::read_to_string(found["kept"].as_str().unwrap()).unwrap();
@@ -139,7 +130,7 @@ fn kept_kernels(found: &Value) -> usize {
 /// Tuning saves its choices, and the chosen kernels compute the right results.
 #[test]
 fn tuning_saves_the_fastest_kernels() {
-    if !has_gpu() {
+    if !there_is_a_gpu() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -168,7 +159,7 @@ fn tuning_saves_the_fastest_kernels() {
 #[test]
 #[ignore = "long on a software adapter; CI runs it"]
 fn tuning_of_training_saves_the_fastest_kernels() {
-    if !has_gpu() {
+    if !there_is_a_gpu() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();

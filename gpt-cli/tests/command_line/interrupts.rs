@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 
 use super::commands::{errors, succeeds};
+use super::gpu::there_is_a_gpu;
 
 fn interrupt(child: &Child) {
     // SAFETY: no one has waited for the child yet, so no other process has its id.
@@ -22,17 +23,9 @@ fn interrupt_until_it_ends(mut child: Child) -> Option<i32> {
     }
 }
 
-/// The devices to run on. Without an adapter the GPU is left out, unless `GPT_REQUIRE_GPU` is set.
+/// The devices to run on.
 fn devices() -> Vec<&'static str> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_gpt"));
-    let list = succeeds(command.args(["devices", "--json"])).stdout;
-    let list: serde_json::Value = serde_json::from_slice(&list).unwrap();
-    let mut adapters = list["adapters"].as_array().unwrap().iter();
-    let required = std::env::var("GPT_REQUIRE_GPU").is_ok_and(|v| v != "0" && !v.is_empty());
-    match required || adapters.any(|adapter| adapter["usable"] == true) {
-        true => vec!["cpu", "gpu"],
-        false => vec!["cpu"],
-    }
+    if there_is_a_gpu() { vec!["cpu", "gpu"] } else { vec!["cpu"] }
 }
 
 /// The first Ctrl-C waits for the end of a step, which takes seconds here.

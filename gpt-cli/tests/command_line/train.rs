@@ -79,7 +79,7 @@ fn a_run_leaves_a_model_a_log_a_curve_and_a_checkpoint() {
         assert!(lines.iter().all(|l| l[key].as_f64().unwrap() > 0.0), "{key}");
     }
     let svg = fs::read_to_string(out.join("loss.svg")).unwrap();
-    for part in ["training", "validation", "step", "loss (nats a token)", "Nano, text.txt"] {
+    for part in ["training", "validation", "step", "loss (nats per token)", "Nano, text.txt"] {
         assert!(svg.contains(part), "{part}");
     }
     assert!(out.join("checkpoint-12").is_dir() && !out.join("checkpoint-8").exists());

@@ -45,7 +45,7 @@ pub fn model(
     let Model { root, ident, vis, echo, .. } = model;
     let types = types::types(model, &plan);
     let constants = constants(model, &plan);
-    let parameters = parameters::parameters(model, &plan);
+    let parameters = parameters::parameters(root, vis, ident, parameters::trained(&plan));
     let value = literal::tokens(&plan);
     let (trained, layers) = (plan.trained_total(), plan.spec.layers);
     Ok(quote! {
@@ -180,7 +180,9 @@ pub fn failed(root: &TokenStream, declared: &Declared, errors: &[Diagnostic]) ->
     let echo = echo(root, declared);
     let constructors = constructors(root, vis);
     let sizes = sizes(&Spec::default()).map(|(name, ..)| format_ident!("{name}"));
-    let plan = literal::tokens(&empty_plan(&ident.to_string()));
+    let plan = stand_in(&ident.to_string());
+    let parameters = parameters::parameters(root, vis, ident, plan.tensors.iter());
+    let plan = literal::tokens(&plan);
     quote! {
         #errors
         #vis struct #ident { broken: ::core::convert::Infallible }
@@ -200,6 +202,8 @@ pub fn failed(root: &TokenStream, declared: &Declared, errors: &[Diagnostic]) ->
             impl #ident {
                 #vis const PLAN: &'static plan::Plan = &PLAN;
             }
+
+            #parameters
         };
         #[allow(dead_code, missing_docs)]
         impl #ident {
@@ -227,8 +231,9 @@ pub fn failed(root: &TokenStream, declared: &Declared, errors: &[Diagnostic]) ->
     }
 }
 
-/// A plan without tensors, steps and kernels, which no program runs.
-fn empty_plan(name: &str) -> Plan {
+/// A plan without steps and kernels, which no program runs. It has a tensor for every parameter,
+/// and so many layers that each layer a program names is one of them.
+fn stand_in(name: &str) -> Plan {
     let training = Training {
         buffers: Vec::new().into(),
         forward: Vec::new().into(),
@@ -239,8 +244,8 @@ fn empty_plan(name: &str) -> Plan {
     };
     Plan {
         name: name.to_owned().into(),
-        spec: Spec::default(),
-        tensors: Vec::new().into(),
+        spec: Spec { layers: u32::MAX, ..Spec::default() },
+        tensors: parameters::stand_ins().into(),
         buffers: Vec::new().into(),
         kernels: Vec::new().into(),
         sections: Vec::new().into(),

@@ -1,18 +1,21 @@
 //! Typed handles to a model's parameters: an associated constant for each trained tensor.
 
-use gpt_plan::{Component, Place, Plan, Role};
+use gpt_plan::{Component, Init, Place, Plan, Role, Tensor, TensorKind};
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
 use super::literal;
-use crate::Model;
 
-/// The constants, and an item that uses them, because `rustc` evaluates an associated constant only
-/// where it is used. The module `plan` and the static `PLAN` have to be in scope.
-pub fn parameters(model: &Model, plan: &Plan) -> TokenStream {
-    let Model { root, ident, vis, .. } = model;
-    let trained = plan.tensors.iter().filter(|t| !t.sources.is_empty());
-    let (constants, names): (Vec<_>, Vec<_>) = trained
+/// The constants of the model `ident`, and an item that uses them, because `rustc` evaluates an
+/// associated constant only where it is used. The module `plan` and the static `PLAN` have to be in
+/// scope.
+pub fn parameters<'a>(
+    root: &TokenStream,
+    vis: &syn::Visibility,
+    ident: &syn::Ident,
+    tensors: impl Iterator<Item = &'a Tensor>,
+) -> TokenStream {
+    let (constants, names): (Vec<_>, Vec<_>) = tensors
         .map(|tensor| {
             let name = format_ident!("{}", name(tensor.role, tensor.component));
             let (rows, columns) = (tensor.rows as usize, tensor.columns as usize);
@@ -44,6 +47,41 @@ pub fn parameters(model: &Model, plan: &Plan) -> TokenStream {
             #(let _ = #ident::#names;)*
         };
     }
+}
+
+/// The tensors of a model that have constants: those that are trained.
+pub fn trained(plan: &Plan) -> impl Iterator<Item = &Tensor> {
+    plan.tensors.iter().filter(|tensor| !tensor.sources.is_empty())
+}
+
+/// A tensor of one element for every constant that a model can have, for the plan of a stand-in.
+pub fn stand_ins() -> Vec<Tensor> {
+    let mut tensors: Vec<Tensor> = Vec::new();
+    for role in Role::ALL {
+        for component in [Component::Weight, Component::Bias] {
+            let name = name(role, component);
+            // A table has no bias.
+            if tensors.iter().any(|tensor| tensor.name == name) {
+                continue;
+            }
+            let place = match role.is_of_layers() {
+                true => Place::Layers { first: 0 },
+                false => Place::Model,
+            };
+            tensors.push(Tensor {
+                role,
+                component,
+                name: name.into(),
+                place,
+                kind: TensorKind::Vector,
+                rows: 1,
+                columns: 1,
+                init: Init::Zeros,
+                sources: Vec::new().into(),
+            });
+        }
+    }
+    tensors
 }
 
 /// The documentation of a tensor's constant.
@@ -102,4 +140,37 @@ fn name(role: Role, component: Component) -> String {
         Component::Bias => bias,
     };
     format!("{place}{suffix}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every parameter of a model is one of the stand-ins, in the same place. The specs have every
+    /// role.
+    #[test]
+    fn a_stand_in_has_the_constants_of_every_model() {
+        let key = |tensor: &Tensor| {
+            let is_layered = matches!(tensor.place, Place::Layers { .. });
+            (name(tensor.role, tensor.component), is_layered)
+        };
+        let known: Vec<_> = stand_ins().iter().map(key).collect();
+        let mut roles = Vec::new();
+        for body in [
+            "..GPT2_SMALL",
+            "block: PostNorm, ..GPT2_SMALL",
+            "block: Sandwich, qk_norm: LayerNorm { over: EachHead }, embedding_norm: true,
+             token_types: 2, head_dense: true, tie_embeddings: false, head_bias: true, ..GPT2_SMALL",
+        ] {
+            let spec = crate::spec(body).unwrap_or_else(|errors| panic!("{}", errors[0]));
+            let plan = crate::plan::plan("Some", &spec);
+            for tensor in trained(&plan) {
+                assert!(known.contains(&key(tensor)), "{}", tensor.name);
+                roles.push(tensor.role);
+            }
+        }
+        for role in Role::ALL {
+            assert!(roles.contains(&role), "{role:?}");
+        }
+    }
 }

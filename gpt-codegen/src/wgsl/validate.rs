@@ -82,13 +82,26 @@ fn replaced(plain: &Kernel, variant: &Kernel) -> Replaced {
 /// Validates the plain kernels of `plan` and `variants`, except those that are `known`, and returns
 /// the errors.
 fn validate_kernels(plan: &Plan, variants: &[Kernel], known: &mut HashSet<String>) -> Vec<String> {
+    validate_all(&unknown(plan, variants, known))
+}
+
+/// Links the plain kernels of `plan` and `variants`, and returns those that are not `known`.
+fn unknown<'a>(
+    plan: &'a Plan,
+    variants: &'a [Kernel],
+    known: &mut HashSet<String>,
+) -> Vec<(&'a Kernel, String)> {
     let plain = plan.kernels.iter().chain(plan.training.kernels.iter());
     let linked = plain.chain(variants).map(|kernel| (kernel, link(kernel)));
-    // The first line is a title with the name of the model, or, in some variants, enables an
-    // extension.
-    let code = |text: &str| text.split_once('\n').map_or(String::new(), |(_, code)| code.into());
-    let new = linked.filter(|(_, text)| known.insert(code(text)));
-    validate_all(&new.collect::<Vec<_>>())
+    linked.filter(|(_, text)| known.insert(without_title(text))).collect()
+}
+
+/// `text` without its first comment, the title, which has the name of the model. In a variant, the
+/// title may follow extensions that it enables.
+fn without_title(text: &str) -> String {
+    let (before, title) = text.split_once("//").unwrap_or((text, ""));
+    let (_, after) = title.split_once('\n').unwrap_or_default();
+    format!("{before}{after}")
 }
 
 /// Validates kernels and their linked texts. This takes most of the time of an expansion, so it
@@ -405,6 +418,22 @@ mod tests {
             }
             assert!(!chosen.is_empty() && 2 * chosen.len() < all, "{} of {all}", chosen.len());
         }
+    }
+
+    /// A second model with the same sizes has no shader that is not known, also among variants that
+    /// enable extensions.
+    #[test]
+    fn shaders_of_a_model_are_known_under_another_name() {
+        let spec = crate::spec("..SMOLLM2_135M").unwrap_or_else(|_| panic!("the preset is valid"));
+        let mut known = HashSet::new();
+        let mut count = |name: &str| {
+            let plan = crate::plan::plan(name, &spec);
+            let variants: Vec<Kernel> = plan.kernels.iter().flat_map(variants).collect();
+            assert!(variants.iter().any(|variant| variant.opening.starts_with("enable ")));
+            unknown(&plan, &variants, &mut known).len()
+        };
+        assert!(count("First") > 0);
+        assert_eq!(count("Second"), 0);
     }
 
     /// In every format, a plain kernel needs only WebGPU's core. A feature that is requested by

@@ -99,22 +99,34 @@ impl<M> Session<M> {
 
     /// Chooses the token that follows the last one, and does not append it. It uses the logits of
     /// the most recent [`push`](Self::push). If another call has changed the tokens since, it first
-    /// runs the last token again.
+    /// runs the last token again, or all tokens if the model is bidirectional.
     ///
     /// # Errors
     /// Fails if the session is empty or the engine fails.
     pub fn sample(&mut self, sampler: &mut Sampler) -> Result<u32, Error> {
         if !self.has_logits {
-            let Some(last) = self.tokens.pop() else {
-                return Err(Error::Input(
-                    "no token can be chosen to follow an empty session; push some first".to_owned(),
-                ));
-            };
-            now(self.run(&[last], LogitsRequest::Last))?;
-            self.has_logits = true;
+            self.run_again()?;
         }
         let vocab = self.model.plan().spec.vocab as usize;
         Ok(sampler.sample(&self.logits[..vocab], &self.tokens))
+    }
+
+    /// Computes the logits of the last token again. If that fails, the tokens are unchanged.
+    fn run_again(&mut self) -> Result<(), Error> {
+        let Some(last) = self.tokens.len().checked_sub(1) else {
+            return Err(Error::Input(
+                "no token can be chosen to follow an empty session; push some first".to_owned(),
+            ));
+        };
+        // A token of a bidirectional model also attends to those after it.
+        let first = if self.model.plan().spec.is_causal() { last } else { 0 };
+        let again = self.tokens.split_off(first);
+        let ran = self.push(&again).map(|_| ());
+        if ran.is_err() {
+            self.tokens.truncate(first);
+            self.tokens.extend_from_slice(&again);
+        }
+        ran
     }
 
     /// Appends the chosen `token` and chooses the next one. An engine that samples on the device
@@ -391,3 +403,6 @@ fn normalise<M>(model: &Model<M>, rows: &mut [f32]) {
         rows.chunks_mut(width).for_each(|row| norm.apply(row));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Value as Json, json};
 
 use super::Tokenizer;
+use super::source::additional_templates;
 use crate::{Error, files};
 
 const CONFIG: &str = "tokenizer_config.json";
@@ -13,14 +14,18 @@ const GENERATION: &str = "generation_config.json";
 impl Tokenizer {
     /// Writes a `tokenizer.json` at `path`. Beside it, special tokens, whether a text begins with
     /// BOS, and chat templates are written to `tokenizer_config.json`, and the tokens that end a
-    /// text to `generation_config.json`, as transformers stores them. A `chat_template.jinja` and a
-    /// `chat_template.json` beside it are removed. Each file is replaced atomically.
+    /// text to `generation_config.json`, as transformers stores them. A `chat_template.jinja`, a
+    /// `chat_template.json` and the templates in `additional_chat_templates` beside it are removed.
+    /// Each file is replaced atomically.
     ///
     /// # Errors
     /// Fails if a file cannot be written or removed.
     pub fn save(&self, path: &Path) -> Result<(), Error> {
         for name in ["chat_template.jinja", "chat_template.json"] {
             files::remove(&path.with_file_name(name))?;
+        }
+        for (_, template) in additional_templates(path.parent().unwrap_or(Path::new("")))? {
+            files::remove(&template)?;
         }
         let (config, generation) = (path.with_file_name(CONFIG), path.with_file_name(GENERATION));
         write(&config, self.config())?;

@@ -2,7 +2,7 @@
 //! byte pair encoding. The files beside it say what ends a text, and have the chat templates.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value as Json;
 
@@ -162,21 +162,30 @@ pub fn stop_ids(config: &Json) -> Vec<u32> {
     ids.iter().filter_map(|id| u32::try_from(id.as_u64()?).ok()).collect()
 }
 
-/// The chat templates. As in transformers, the file `chat_template.jinja` is preferred to a
-/// template in `tokenizer_config.json`. Without both, `chat_template.json` is read. In these JSON
-/// files, templates may be a list with names.
-fn templates(folder: &Path, config: &Json) -> Result<Templates, Error> {
-    let mut templates = Vec::new();
+/// The names and files of the chat templates beside the default one.
+pub fn additional_templates(folder: &Path) -> Result<Vec<(String, PathBuf)>, Error> {
     let more = folder.join("additional_chat_templates");
+    let mut templates = Vec::new();
     if more.is_dir() {
         let entries = std::fs::read_dir(&more).map_err(Error::io("read", &more))?;
         for entry in entries {
             let path = entry.map_err(Error::io("read", &more))?.path();
             let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
             if let Some(name) = name.strip_suffix(".jinja") {
-                templates.push((name.to_owned(), read(&path)?));
+                templates.push((name.to_owned(), path));
             }
         }
+    }
+    Ok(templates)
+}
+
+/// The chat templates. As in transformers, the file `chat_template.jinja` is preferred to a
+/// template in `tokenizer_config.json`. Without both, `chat_template.json` is read. In these JSON
+/// files, templates may be a list with names.
+fn templates(folder: &Path, config: &Json) -> Result<Templates, Error> {
+    let mut templates = Vec::new();
+    for (name, path) in additional_templates(folder)? {
+        templates.push((name, read(&path)?));
     }
     let jinja = folder.join("chat_template.jinja");
     if jinja.exists() {

@@ -105,12 +105,12 @@ pub fn read(gguf: &Gguf) -> Result<Source, Error> {
     let bos = id("bos_token_id").or_else(|| id("cls_token_id").filter(|_| bert));
     let bos = bos.or(spm.then_some(1)).or(bert.then_some(101));
     let eos = id("eos_token_id").or(spm.then_some(2));
+    // llama.cpp spells the key like this.
+    let sep = id("seperator_token_id").or_else(|| id("separator_token_id"));
     let inner = match gguf.text(WHOLE) {
         Some(json) => parse(json.as_bytes(), WHOLE)?,
         None if vocabulary.tokens.is_empty() => return Err(bad("it has no list of tokens")),
         None => {
-            // llama.cpp spells the key like this.
-            let sep = id("seperator_token_id").or_else(|| id("separator_token_id"));
             let sep = sep.or(eos).or(bert.then_some(102));
             let (mut json, adds_bos, separates) =
                 encoding(gguf, &vocabulary).map_err(|e| bad(&e))?;
@@ -133,7 +133,7 @@ pub fn read(gguf: &Gguf) -> Result<Source, Error> {
             eos,
             vocabulary.unknown,
             id("padding_token_id"),
-            id("seperator_token_id"),
+            sep,
             id("cls_token_id"),
             id("mask_token_id"),
         ])

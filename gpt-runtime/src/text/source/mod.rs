@@ -19,7 +19,7 @@ use tokenizers::{
     PreTokenizer as _,
 };
 
-pub use self::folder::in_folder;
+pub use self::folder::{additional_templates, in_folder};
 use self::gguf::Vocabulary;
 pub use self::gguf::WHOLE;
 use self::pre_tokenizers::PreTokenizer;

@@ -35,6 +35,26 @@ fn a_gguf_without_vocabulary_has_no_tokenizer() {
     }
 }
 
+/// Both spellings of the key name the token after a text, also for chat templates.
+#[test]
+fn a_separator_has_two_spellings() {
+    let (vocab, merges) = vocabulary(&[]);
+    for key in ["ggml.seperator_token_id", "ggml.separator_token_id"] {
+        let file = gguf(vec![
+            ("ggml.model", Value::Text("gpt2".to_owned())),
+            ("ggml.tokens", texts(vocab.keys().cloned())),
+            ("ggml.merges", texts(merges.clone())),
+            ("ggml.add_sep_token", Value::Bool(true)),
+            (key, Value::Unsigned(65)),
+            ("chat_template", Value::Text("{{ sep_token }}".to_owned())),
+        ]);
+        let tokenizer = Tokenizer::from_gguf_metadata(&file).unwrap().unwrap();
+        assert_eq!(tokenizer.encode_prompt("12").unwrap(), [49, 50, 65], "{key}");
+        let hi = [Message::new(Role::User, "hi")];
+        assert_eq!(tokenizer.apply_chat_template(&hi).unwrap(), "A", "{key}");
+    }
+}
+
 #[test]
 fn byte_level_with_separate_digits() {
     let (vocab, merges) = vocabulary(&[("1", "2"), ("h", "i")]);

@@ -121,10 +121,19 @@ fn templates_and_ends_are_kept() {
         assert_eq!(named.is_some(), templates.is_array());
         let (of_list, _) = reread(&original, 280, false);
         let again = tempfile::tempdir().unwrap();
-        // If it were left there, this template would be preferred.
+        // If they were left there, the first template would be preferred, and the second added.
         std::fs::write(again.path().join("chat_template.jinja"), "other").unwrap();
+        let more = again.path().join("additional_chat_templates");
+        std::fs::create_dir(&more).unwrap();
+        std::fs::write(more.join("foreign.jinja"), "other").unwrap();
         of_gguf.save(&again.path().join("tokenizer.json")).unwrap();
         let of_folder = Tokenizer::from_path(again.path()).unwrap();
+        let [kept, own] = [&of_folder, &original].map(|tokenizer| {
+            let mut templates = tokenizer.chat.as_ref().unwrap().templates().to_vec();
+            templates.sort();
+            templates
+        });
+        assert_eq!(kept, own);
         for read in [&of_gguf, &of_list, &of_folder] {
             assert_eq!(read.stop_ids(), original.stop_ids());
             assert_eq!(read.prefix(), original.prefix());

@@ -174,10 +174,16 @@ impl<M> Trainer<M> {
             return Err(self.diverged("loss", loss));
         }
         let norm = self.engine.update(&self.next_update(loss_scale))?;
+        self.record(norm)?;
+        Ok(loss)
+    }
+
+    /// Counts the step whose gradient has this `norm`. If the norm is not finite, the engine has
+    /// changed nothing: the step is skipped and the loss scale is halved, as long as that can help.
+    fn record(&mut self, norm: f64) -> Result<(), Error> {
         if !norm.is_finite() {
-            let skips = self.loss_scale.as_mut().is_some_and(LossScale::skip);
-            return match skips {
-                true => Ok(loss),
+            return match self.loss_scale.as_mut().is_some_and(LossScale::skip) {
+                true => Ok(()),
                 false => Err(self.diverged("gradient's norm", norm)),
             };
         }
@@ -186,7 +192,7 @@ impl<M> Trainer<M> {
         }
         self.gradient_norm = norm;
         self.steps += 1;
-        Ok(loss)
+        Ok(())
     }
 
     /// The optimizer update of the next step.
@@ -208,8 +214,9 @@ impl<M> Trainer<M> {
     /// (CPU). This is slower than a step without measurement, and the loss is not checked.
     ///
     /// # Errors
-    /// Fails if the batch does not fit the trainer or has more sequences than one pass takes, or if
-    /// the device fails.
+    /// Fails if the batch does not fit the trainer or has more sequences than one pass takes, if
+    /// the device fails, and with [`Error::Diverged`] if the gradient is not finite; the parameters
+    /// are then unchanged.
     pub fn profile(&mut self, batch: &Batch) -> Result<TrainProfile, Error> {
         self.check(batch)?;
         let mut parts = batch.parts(self.settings.batch);
@@ -228,8 +235,7 @@ impl<M> Trainer<M> {
         };
         let update = self.next_update(loss_scale);
         let (profile, norm) = self.engine.profile(&part, &options, &update)?;
-        // With a gradient that is not finite, the step is skipped.
-        self.steps += u64::from(norm.is_finite());
+        self.record(norm)?;
         Ok(profile)
     }
 

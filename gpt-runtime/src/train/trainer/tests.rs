@@ -124,6 +124,34 @@ fn a_gradient_that_overflows_is_skipped() {
     assert_eq!(scaled.gradient_norm(), plain.gradient_norm());
 }
 
+/// A profile leaves the trainer in the state in which a step leaves it, also after steps that are
+/// skipped.
+#[test]
+fn a_profile_is_a_step() {
+    let batch = RandomWindows::new(text(), 4, 16, 1).unwrap().batch(0);
+    let state = |trainer: &Trainer| (trainer.steps(), trainer.gradient_norm(), trainer.loss_scale);
+    // With 2^68 a few gradients overflow.
+    for scale in ["null", "{\"value\":2.9514791e20,\"good\":9,\"skipped\":0}"] {
+        let [mut stepped, mut profiled] = [trainer(settings()), trainer(settings())];
+        for trainer in [&mut stepped, &mut profiled] {
+            trainer.loss_scale = serde_json::from_str(scale).unwrap();
+        }
+        while stepped.steps() < 2 {
+            stepped.step(&batch).unwrap();
+            profiled.profile(&batch).unwrap();
+            assert_eq!(state(&profiled), state(&stepped), "{scale}");
+        }
+        assert!(stepped.gradient_norm() > 0.0);
+        assert_eq!(stepped.skipped() > 0, scale != "null");
+    }
+    let mut trainer = trainer(settings());
+    let id = trainer.plan().find("final_norm.gamma").unwrap();
+    let values = vec![f32::NAN; trainer.plan().tensor(id).len() as usize];
+    trainer.engine.write(TensorState::Parameter, id, 0, &values).unwrap();
+    assert!(matches!(trainer.profile(&batch), Err(Error::Diverged(_))));
+    assert_eq!(trainer.steps(), 0);
+}
+
 #[test]
 fn a_scale_does_not_hide_what_is_not_finite() {
     let batch = RandomWindows::new(text(), 4, 16, 1).unwrap().batch(0);
