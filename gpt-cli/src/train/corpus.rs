@@ -46,9 +46,9 @@ pub fn read(paths: &[PathBuf], normalize: bool) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// Adds the files in a folder and below it, sorted by name. Leaves out pipes, devices,
-/// and hidden files and folders. A folder that symbolic links name again, perhaps from within, is read once; `seen` has
-/// the folders so far.
+/// Adds the files in a folder and below it, sorted by name. Leaves out pipes, devices, and hidden
+/// files and folders. A folder that symbolic links name again, perhaps from within, is read once;
+/// `seen` has the folders so far.
 fn add(
     folder: &Path,
     seen: &mut BTreeSet<PathBuf>,
