@@ -4,7 +4,8 @@ use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use gpt_runtime::{EmbedOptions, Error, Pooling};
+use gpt_runtime::__private::files;
+use gpt_runtime::{EmbedOptions, Pooling};
 use serde_json::json;
 
 use crate::options::{LoadArguments, TokenizerArgument};
@@ -57,11 +58,7 @@ impl From<Kind> for Pooling {
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let lines = match &arguments.file {
         None => String::new(),
-        Some(path) => std::fs::read_to_string(path).map_err(|source| Error::Io {
-            doing: "read",
-            path: path.clone(),
-            source,
-        })?,
+        Some(path) => files::read_text(path)?,
     };
     let given = arguments.text.iter().map(String::as_str);
     let texts: Vec<&str> =

@@ -8,7 +8,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use gpt_runtime::{Error, Session, Untyped};
+use gpt_runtime::__private::files;
+use gpt_runtime::{Session, Untyped};
 use serde_json::json;
 
 use crate::interrupt;
@@ -42,11 +43,10 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let text = std::fs::read_to_string(&arguments.data).map_err(|source| Error::Io {
-        doing: "read",
-        path: arguments.data.clone(),
-        source,
-    })?;
+    let text = files::read_text(&arguments.data)?;
+    if text.is_empty() {
+        return Err(Failure::Input(format!("{} is empty", arguments.data.display())));
+    }
     let model = arguments.load.load(arguments.tokenizer.tokenizer.clone())?;
     let spinner = Spinner::new("encoding the text");
     let tokenizer = model.tokenizer()?;

@@ -55,10 +55,11 @@ pub fn command<A: CommandFactory>() -> Command {
 }
 
 /// The standard library's messages for a string that is not a number, and ours.
-const NUMBERS: [(&str, &str); 4] = [
+const NUMBERS: [(&str, &str); 5] = [
     ("invalid digit found in string", "expected a whole number"),
     ("cannot parse integer from empty string", "expected a whole number"),
     ("invalid float literal", "expected a number"),
+    ("cannot parse float from empty string", "expected a number"),
     ("number too large to fit in target type", "the number is too large"),
 ];
 

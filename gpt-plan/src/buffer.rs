@@ -272,7 +272,8 @@ impl Buffer {
                 // Ranges have equal sizes, a multiple of eight rows; the last one may be smaller.
                 let most = LOGITS_BYTES / (4 * self.stride as u64);
                 let most = if most < 8 { 8 } else { most };
-                let ranges = all.div_ceil(most);
+                // A batch without rows has a range without rows.
+                let ranges = if all == 0 { 1 } else { all.div_ceil(most) };
                 let rows = all.div_ceil(ranges).next_multiple_of(8);
                 if rows < all { rows } else { all }
             }
@@ -283,7 +284,7 @@ impl Buffer {
     /// Elements of one copy in training with `shape`.
     pub const fn train_len(&self, shape: &TrainShape) -> u64 {
         let slack = if self.stride > self.width { SLACK } else { 0 };
-        self.train_rows(shape) * self.stride as u64 + slack
+        self.train_rows(shape).saturating_mul(self.stride as u64).saturating_add(slack)
     }
 
     /// The number of copies in training with `shape`, in a model of `layers` layers.

@@ -53,11 +53,13 @@ impl TrainBytes {
         let mut i = 0;
         while i < buffers.len() {
             let buffer = &buffers[i];
-            let bytes = 4 * buffer.train_len(shape) * buffer.train_copies(layers, shape) as u64;
+            // Sizes that no machine has stay comparable with its memory.
+            let copies = 4 * buffer.train_copies(layers, shape) as u64;
+            let bytes = buffer.train_len(shape).saturating_mul(copies);
             if buffer.is_activation() {
-                activations += bytes;
+                activations = bytes.saturating_add(activations);
             } else {
-                scratch += bytes;
+                scratch = bytes.saturating_add(scratch);
             }
             i += 1;
         }
@@ -72,7 +74,8 @@ impl TrainBytes {
 
     /// The sum of all purposes.
     pub const fn total(&self) -> u64 {
-        self.parameters + self.gradients + self.optimizer + self.activations + self.scratch
+        let weights = self.parameters + self.gradients + self.optimizer;
+        weights.saturating_add(self.activations).saturating_add(self.scratch)
     }
 }
 

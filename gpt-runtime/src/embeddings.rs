@@ -9,9 +9,9 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::Error;
 use crate::model::Model;
 use crate::text::Tokenizer;
+use crate::{Error, files};
 
 /// How the hidden states of a text become one vector.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -88,11 +88,10 @@ impl EmbedOptions {
 
 /// The JSON of a file, if it exists.
 fn read(path: &Path) -> Result<Option<Value>, Error> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::io("read", path)(error)),
-    };
+    if !path.try_exists().map_err(Error::io("read", path))? {
+        return Ok(None);
+    }
+    let text = files::read_text(path)?;
     let damaged = |error| Error::weights(format!("{} is not JSON: {error}", path.display()));
     serde_json::from_str(&text).map(Some).map_err(damaged)
 }

@@ -1,10 +1,80 @@
-//! Atomic writes of files and folders: a write that fails leaves the old content in place.
+//! Reads of files that have an end, and atomic writes of files and folders: a write that fails
+//! leaves the old content in place.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
 use crate::Error;
+
+/// Opens a regular file.
+///
+/// # Errors
+/// Fails if the file cannot be opened, and for a pipe or a device, which cannot be mapped or read
+/// twice. Opening a pipe could wait forever.
+pub fn open(path: &Path) -> io::Result<File> {
+    match special(path)? {
+        Some(what) => Err(not_a_file(what)),
+        None => File::open(path),
+    }
+}
+
+/// Reads the whole file, pipe or terminal at `path`.
+///
+/// # Errors
+/// Fails if it cannot be read, and for other devices, since `/dev/zero` has no end.
+pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    stream(path).and_then(|mut f| f.read_to_end(&mut bytes)).map_err(Error::io("read", path))?;
+    Ok(bytes)
+}
+
+/// Reads the whole file, pipe or terminal at `path`, which must be UTF-8.
+///
+/// # Errors
+/// Fails as [`read`] does, and if the text is not UTF-8.
+pub fn read_text(path: &Path) -> Result<String, Error> {
+    String::from_utf8(read(path)?).map_err(|_| {
+        let invalid = io::Error::new(io::ErrorKind::InvalidData, "it is not text in UTF-8");
+        Error::io("read", path)(invalid)
+    })
+}
+
+fn stream(path: &Path) -> io::Result<File> {
+    match special(path)? {
+        None | Some(PIPE) => File::open(path),
+        Some(DEVICE) => {
+            let file = File::open(path)?;
+            if file.is_terminal() { Ok(file) } else { Err(not_a_file(DEVICE)) }
+        }
+        Some(what) => Err(not_a_file(what)),
+    }
+}
+
+const PIPE: &str = "a pipe";
+const DEVICE: &str = "a device";
+
+fn not_a_file(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("it is {what}, not a file"))
+}
+
+/// What is at `path`, if it is neither a file nor a folder.
+#[cfg(unix)]
+fn special(path: &Path) -> io::Result<Option<&'static str>> {
+    use std::os::unix::fs::FileTypeExt;
+    let kind = fs::metadata(path)?.file_type();
+    let kinds = [
+        (kind.is_fifo(), PIPE),
+        (kind.is_char_device(), DEVICE),
+        (kind.is_block_device(), "a disk"),
+        (kind.is_socket(), "a socket"),
+    ];
+    Ok(kinds.into_iter().find_map(|(is, what)| is.then_some(what)))
+}
+#[cfg(not(unix))]
+fn special(_: &Path) -> io::Result<Option<&'static str>> {
+    Ok(None)
+}
 
 /// Calls `write` for a new file beside `path`, syncs it, renames it to `path`, and syncs the
 /// folder. If a step up to the renaming fails, the old file at `path` is unchanged.

@@ -284,9 +284,9 @@ pub mod __private {
         pub use crate::cpu::*;
     }
 
-    /// Atomic file writes.
+    /// Reads of files, and atomic writes.
     pub mod files {
-        pub use crate::files::{replace, write};
+        pub use crate::files::{read, read_text, replace, write};
     }
 
     /// Parsers that the fuzz tests call on their own.

@@ -13,7 +13,7 @@ use clap::Args;
 use console::Style;
 use gpt_runtime::__private::files;
 use gpt_runtime::text::{Message, Role};
-use gpt_runtime::{Error, Session, Stop, Tokenizer, Untyped};
+use gpt_runtime::{Session, Stop, Tokenizer, Untyped};
 
 use self::command::Command;
 use self::input::{Event, Input};
@@ -194,11 +194,7 @@ impl Chat<'_> {
 
     /// Replaces the conversation with a saved one.
     fn load(&mut self, path: &Path) -> Result<(), Failure> {
-        let json = std::fs::read(path).map_err(|source| Error::Io {
-            doing: "read",
-            path: path.to_owned(),
-            source,
-        })?;
+        let json = files::read(path)?;
         let invalid =
             |why: &str| Failure::Input(format!("{} is not a conversation: {why}", path.display()));
         let messages: Vec<Message> =

@@ -245,10 +245,10 @@ fn operations(plan: &Plan, shape: &TrainShape) -> Table {
             // A prompt needs only the logits of its last token.
             let rows = if step.op.is_head() { 1 } else { context };
             let flops = |at, rows| plan.work(step, Format::F32, at, rows).flops;
-            let training = 3 * u64::from(shape.batch) * flops(0, tokens);
+            let training = flops(0, tokens).saturating_mul(3 * u64::from(shape.batch));
             let all = [flops(0, 1), flops(context - 1, 1), flops(0, rows), training];
             for (sum, n) in sums.iter_mut().zip(all) {
-                *sum += n;
+                *sum = sum.saturating_add(n);
             }
         }
         sums.map(count)

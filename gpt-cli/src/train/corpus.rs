@@ -1,8 +1,9 @@
 //! Reads the text of a run from files and folders, one after the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use gpt_runtime::__private::files;
 use gpt_runtime::Error;
 
 use crate::output::Failure;
@@ -16,20 +17,19 @@ const NAMED: usize = 5;
 /// is added before the next file. `normalize` removes the byte order mark at the start of each
 /// file, and turns `\r\n` and `\r` into `\n`.
 pub fn read(paths: &[PathBuf], normalize: bool) -> Result<String, Failure> {
-    let mut files = Vec::new();
+    let mut found = Vec::new();
     for path in paths {
-        add(path, &mut files)?;
+        match path.is_dir() {
+            true => add(path, &mut BTreeSet::new(), &mut found)?,
+            false => found.push(path.clone()),
+        }
     }
-    if files.is_empty() {
+    if found.is_empty() {
         return Err(Failure::Input(format!("there are no files in {}", names(paths))));
     }
     let mut text = String::new();
-    for path in &files {
-        let mut part = std::fs::read_to_string(path).map_err(|source| Error::Io {
-            doing: "read",
-            path: path.clone(),
-            source,
-        })?;
+    for path in &found {
+        let mut part = files::read_text(path)?;
         if normalize {
             part = normalized(part);
         }
@@ -46,24 +46,37 @@ pub fn read(paths: &[PathBuf], normalize: bool) -> Result<String, Failure> {
     Ok(text)
 }
 
-/// Adds the files at `path`: itself, or those in the folder and below it, sorted by name. Leaves
-/// out hidden files and folders inside a folder.
-fn add(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
-    if !path.is_dir() {
-        files.push(path.to_owned());
+/// Adds the files in a folder and below it, sorted by name. Leaves out pipes, devices, and hidden
+/// files and folders. A folder that symbolic links name again, perhaps from within, is read once;
+/// `seen` has the folders so far.
+fn add(
+    folder: &Path,
+    seen: &mut BTreeSet<PathBuf>,
+    found: &mut Vec<PathBuf>,
+) -> Result<(), Failure> {
+    let failed =
+        |source| Failure::Runtime(Error::Io { doing: "read", path: folder.to_owned(), source });
+    if !seen.insert(folder.canonicalize().map_err(failed)?) {
         return Ok(());
     }
-    let failed =
-        |source| Failure::Runtime(Error::Io { doing: "read", path: path.to_owned(), source });
     let mut entries = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(failed)? {
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
         entries.push(entry.map_err(failed)?.path());
     }
     entries.sort();
     let is_hidden = |path: &PathBuf| {
         path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
     };
-    entries.iter().filter(|path| !is_hidden(path)).try_for_each(|path| add(path, files))
+    for path in entries.into_iter().filter(|path| !is_hidden(path)) {
+        // A link to nothing is an error when it is read.
+        let kind = path.metadata();
+        if kind.as_ref().is_ok_and(|kind| kind.is_dir()) {
+            add(&path, seen, found)?;
+        } else if kind.is_err() || kind.is_ok_and(|kind| kind.is_file()) {
+            found.push(path);
+        }
+    }
+    Ok(())
 }
 
 /// The paths, as a message lists them.
@@ -127,6 +140,12 @@ mod tests {
         assert_eq!(text(false), "one\n\u{feff}two\r\nthree\r\nfour");
         let both = "a byte order mark, and \\r at the ends of lines";
         assert_eq!((oddities(&text(false)), oddities(&text(true))), (Some(both), None));
+        // Two links to the folder that has them: each way through them would be 40 long.
+        #[cfg(unix)]
+        for link in ["d", "e"] {
+            std::os::unix::fs::symlink(".", path("corpus").join(link)).unwrap();
+        }
+        assert_eq!(text(true), "one\ntwo\nthree\nfour");
         std::fs::create_dir(path("empty")).unwrap();
         assert!(read(&[path("empty")], false).is_err());
         assert_eq!(rarest("aab\u{e9}"), "'b' (1), '\u{e9}' (1), 'a' (2)");

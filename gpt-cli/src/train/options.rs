@@ -166,6 +166,8 @@ impl Options {
     pub fn settings(&self, plan: &Plan) -> Result<TrainerSettings, Failure> {
         for (name, value) in [
             ("steps", Some(self.steps())),
+            ("batch", Some(self.batch().into())),
+            ("context", Some(self.tokens(plan).into())),
             ("accumulate", Some(self.accumulate().into())),
             ("eval-every", Some(self.eval_every())),
             ("save-every", Some(self.save_every())),

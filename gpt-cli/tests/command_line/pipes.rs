@@ -1,4 +1,4 @@
-//! Readers that close their pipe, and disks that are full.
+//! Readers that close their pipe, disks that are full, and pipes and devices in place of files.
 
 use std::fs;
 use std::process::{Command, Output};
@@ -19,6 +19,50 @@ fn a_full_disk_is_an_error() {
     assert_eq!(output.status.code(), Some(1), "{errors}");
     let last = errors.lines().last().unwrap();
     assert!(last.starts_with("error: cannot write the result: No space left"), "{errors}");
+}
+
+/// A device has no end, and a pipe cannot be mapped. The limit of memory ends a command that reads
+/// `/dev/zero`; a command that opens the pipe `p` waits for a writer.
+#[cfg(target_os = "linux")]
+#[test]
+fn devices_and_pipes_are_no_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &str| {
+        let script = format!("ulimit -v 8000000; [ -e p ] || mkfifo p; \"$0\" {arguments}");
+        let output = shell(&script, folder.path());
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let text = |path: &str| {
+        [
+            format!("generate --prompt A --tokenizer {path} --device cpu"),
+            format!("eval --data {path} --device cpu"),
+            format!("embed --file {path} --device cpu"),
+            format!("train --model nano --data {path} --out run --device cpu"),
+        ]
+    };
+    let weights = |path: &str| {
+        [
+            format!("spec {path}"),
+            format!("inspect --weights {path}"),
+            format!("generate --prompt A --weights {path} --device cpu"),
+            format!("convert --weights {path} --out a.gguf"),
+            format!("train --weights {path} --data text --out run --device cpu"),
+        ]
+    };
+    fs::write(folder.path().join("text"), "AAAA").unwrap();
+    let devices = text("/dev/zero").into_iter().chain(weights("/dev/zero"));
+    let devices = devices.map(|arguments| (arguments, "/dev/zero: it is a device, not a file"));
+    let pipes =
+        weights("p").into_iter().map(|arguments| (arguments, "p: it is a pipe, not a file"));
+    for (arguments, expected) in devices.chain(pipes) {
+        let (status, errors) = run(&arguments);
+        assert_eq!(status, Some(2), "{arguments}: {errors}");
+        let last = errors.lines().last().unwrap();
+        assert_eq!(last, format!("error: cannot read {expected}"), "{arguments}");
+    }
+    // A text may come from a pipe.
+    let (status, errors) = run("embed --file <(echo AB) --device cpu --json");
+    assert_eq!(status, Some(0), "{errors}");
 }
 
 #[test]

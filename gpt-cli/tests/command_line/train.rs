@@ -262,6 +262,9 @@ fn failures_are_one_sentence() {
         (other("text.txt", "--lr 0"), "learning rate is 0"),
         (other("text.txt", "--dtype f16"), "choose bf16"),
         (other("text.txt", "--steps 0"), "--steps is 0"),
+        (other("text.txt", "--batch 0"), "--batch is 0"),
+        (other("text.txt", "--context 0"), "--context is 0"),
+        (other("text.txt", "--lr="), "expected a number"),
         (other("text.txt", "--weights none.gguf"), "none.gguf"),
     ] {
         assert!(message.contains(part), "{part} is not in: {message}");

@@ -25,7 +25,13 @@ pub fn read(folder: &Path, path: &LitStr) -> Result<Spec, Vec<Diagnostic>> {
                 .help(format!("a relative path starts from {place}")),
         ]
     };
-    if std::fs::metadata(&file).map_err(unreadable)?.len() > LONGEST {
+    let metadata = std::fs::metadata(&file).map_err(unreadable)?;
+    if !metadata.is_file() {
+        // A pipe could wait forever, and a device could have no end.
+        let other = fail(format!("{:?} is not a file", path.value()));
+        return Err(vec![other.help("name a config.json")]);
+    }
+    if metadata.len() > LONGEST {
         let long = fail(format!("the file {:?} is too long for a config.json", path.value()));
         return Err(vec![long.help("name the config.json, not the weights")]);
     }
@@ -93,6 +99,9 @@ mod tests {
         }
         let path = file(&folder, &" ".repeat(2 << 20));
         assert!(first(format!("..config({path:?})")).0.contains("too long"));
+        for path in [folder.path().to_str().unwrap(), if cfg!(unix) { "/dev/zero" } else { "." }] {
+            assert!(first(format!("..config({path:?})")).0.contains("is not a file"), "{path}");
+        }
         for text in ["..config()", "..config(3)", "..config(\"a\", 1)", "..config(\"a\")(1)"] {
             assert!(spec(text).is_err(), "{text}");
         }

@@ -62,6 +62,9 @@ impl Tokenizer {
         let failed = |error: tokenizers::Error| {
             Error::tokenizer(format!("byte pairs cannot be learned: {error}")).caused_by(error)
         };
+        // A merge removes a symbol of the text, so there are no more of them. The trainer allocates
+        // what is asked for.
+        let size = size.min(BYTES + text.len());
         let mut trainer = BpeTrainer::builder()
             .show_progress(false)
             .min_frequency(2)
@@ -114,6 +117,9 @@ mod tests {
         let other = "日本語, naïve\t\u{1F600}";
         assert_eq!(tokenizer.decode(&tokenizer.encode(other).unwrap()).unwrap(), other);
         assert!(Tokenizer::byte_pairs(TEXT, 255).is_err());
+        // The text limits the number of tokens, not the memory.
+        let all = Tokenizer::byte_pairs(TEXT, usize::MAX).unwrap();
+        assert_eq!(all.vocab(), Tokenizer::byte_pairs(TEXT, 10_000).unwrap().vocab());
         // The same text gives the same tokens.
         let again = Tokenizer::byte_pairs(&TEXT.repeat(3), 300).unwrap();
         assert_eq!(again.encode(TEXT).unwrap(), ids);

@@ -73,6 +73,17 @@ mod tests {
     }
 
     #[test]
+    fn batches_of_nothing_and_of_more_than_any_machine() {
+        let plan = testing::gpt2();
+        let total = |batch, tokens| {
+            plan.train_bytes(&TrainShape { batch, tokens, recompute: Recompute::Nothing }).total()
+        };
+        assert_eq!(total(0, 16), total(16, 0));
+        assert!(total(0, 16) < total(1, 1));
+        assert_eq!(total(u32::MAX, u32::MAX), u64::MAX);
+    }
+
+    #[test]
     fn what_linux_says() {
         let text = "MemTotal:       16 kB\nMemFree:  1 kB\nMemAvailable:   12 kB\n";
         assert_eq!(parse(text), Some(12 * 1024));

@@ -1,13 +1,12 @@
 //! Named tensors in files that are mapped or in memory: the code that safetensors and GGUF share.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::Path;
 
 use memmap2::Mmap;
 
 use super::stored::FileType;
-use crate::Error;
+use crate::{Error, files};
 
 /// The bytes of a file: memory-mapped, embedded in the program, or read by the caller.
 pub enum Mapped {
@@ -19,7 +18,7 @@ pub enum Mapped {
 impl Mapped {
     pub fn open(path: &Path) -> Result<Mapped, Error> {
         let io = Error::io("read", path);
-        let file = File::open(path).map_err(&io)?;
+        let file = files::open(path).map_err(&io)?;
         if file.metadata().map_err(&io)?.is_dir() {
             return Err(Error::weights(format!(
                 "{} is a folder, not a weight file",

@@ -16,7 +16,7 @@ use super::archive::{Archive, ArchiveEntry, Mapped};
 use super::container::{self, Kind};
 use super::gguf::{self, Gguf, Value};
 use super::safetensors;
-use crate::Error;
+use crate::{Error, files};
 
 /// The spec of a file, or all problems of its description.
 type Found = Result<Spec, Vec<String>>;
@@ -92,8 +92,7 @@ fn unfit(name: &str, problems: &[String]) -> Error {
 pub fn read_beside(weights: &Path) -> Result<Option<Json>, Error> {
     let path = weights.with_file_name("config.json");
     if path.try_exists().map_err(Error::io("read", &path))? {
-        let text = std::fs::read(&path).map_err(Error::io("read", &path))?;
-        parse(&text, &path).map(Some)
+        parse(&files::read(&path)?, &path).map(Some)
     } else {
         Ok(None)
     }

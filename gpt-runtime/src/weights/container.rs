@@ -6,14 +6,13 @@
 //! together: the parts of a GGUF that llama.cpp split, or shards of safetensors without their
 //! index, are called `NAME-00001-of-00003.EXT`. The name of any part opens all of them.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::archive::{Archive, Mapped};
 use super::gguf::Gguf;
 use super::{gguf, safetensors};
-use crate::Error;
+use crate::{Error, files};
 
 /// The kind of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +68,7 @@ impl Kind {
 /// Whether a file begins as a GGUF does.
 pub fn is_gguf(path: &Path) -> bool {
     let mut magic = [0; 4];
-    File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && magic == *b"GGUF"
+    files::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && magic == *b"GGUF"
 }
 
 /// Opens the tensors at `path`: a file, one of several parts, an index, or a folder. Also returns

@@ -193,6 +193,14 @@ fn safetensors_of_both_families_round_trip() {
         same(plan, &bf16, &RandomWeights::new(plan, 3, Format::Bf16));
         assert_eq!(bf16.notes().len(), 1, "{:?}", bf16.notes());
 
+        // The names of torch.compile, of data-parallel training, and of one in the other.
+        for prefix in ["_orig_mod.", "module.", "module._orig_mod."] {
+            let mut wrapped = tensors.clone();
+            wrapped.iter_mut().for_each(|(name, ..)| name.insert_str(0, prefix));
+            write_safetensors(&path, &wrapped);
+            same(plan, &open(&path, plan, None).unwrap(), &weights);
+        }
+
         // Shards, tensor names with other prefixes, a buffer without parameters, and a copy of the
         // tied head.
         let head = tensors[0].clone();

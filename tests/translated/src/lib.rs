@@ -4,6 +4,8 @@
 //! them, and [`on_all_cores`] runs a check on each. The options are those that wgpu passes for
 //! trusted shaders: no injected checks, no zeroed workgroup memory.
 
+pub mod intervals;
+
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value as Json;
 
 use super::{Source, Tokenizer, added_token, byte_pairs, parse, pre_tokenizers};
-use crate::Error;
 use crate::text::chat::Templates;
+use crate::{Error, files};
 
 /// The files of a byte pair encoding: merges and vocabulary.
 const PAIRS: [(&str, &str); 2] = [("vocab.bpe", "encoder.json"), ("merges.txt", "vocab.json")];
@@ -24,7 +24,7 @@ pub fn from_file(path: &Path) -> Result<Tokenizer, Error> {
     let config = optional(&folder.join("tokenizer_config.json"))?;
     let inner = match PAIRS.iter().find(|(merges, vocab)| name == *merges || name == *vocab) {
         Some((merges, vocab)) => pair(folder, merges, vocab, &config)?,
-        None => parse(read(path)?.as_bytes(), &path.display().to_string())?,
+        None => parse(files::read_text(path)?.as_bytes(), &path.display().to_string())?,
     };
     Tokenizer::new(beside(folder, &config, inner)?)
 }
@@ -44,12 +44,8 @@ pub fn in_folder(folder: &Path) -> Result<Option<Tokenizer>, Error> {
     Ok(None)
 }
 
-fn read(path: &Path) -> Result<String, Error> {
-    std::fs::read_to_string(path).map_err(Error::io("read", path))
-}
-
 fn read_json(path: &Path) -> Result<Json, Error> {
-    serde_json::from_str(&read(path)?).map_err(|error| {
+    serde_json::from_str(&files::read_text(path)?).map_err(|error| {
         Error::tokenizer(format!("{} is not JSON: {error}", path.display())).caused_by(error)
     })
 }
@@ -80,7 +76,7 @@ fn pair(
     };
     let row = pre_tokenizers::find(row).expect("a row of the table");
     let mut vocab = read_json(&folder.join(vocab))?;
-    let text = read(&folder.join(merges))?;
+    let text = files::read_text(&folder.join(merges))?;
     let lines =
         text.lines().filter(|line| !line.starts_with("#version") && !line.trim().is_empty());
     let merges: Vec<&str> = lines.collect();
@@ -185,11 +181,11 @@ pub fn additional_templates(folder: &Path) -> Result<Vec<(String, PathBuf)>, Err
 fn templates(folder: &Path, config: &Json) -> Result<Templates, Error> {
     let mut templates = Vec::new();
     for (name, path) in additional_templates(folder)? {
-        templates.push((name, read(&path)?));
+        templates.push((name, files::read_text(&path)?));
     }
     let jinja = folder.join("chat_template.jinja");
     if jinja.exists() {
-        templates.push(("default".to_owned(), read(&jinja)?));
+        templates.push(("default".to_owned(), files::read_text(&jinja)?));
         return Ok(Templates(templates));
     }
     let of_processor = optional(&folder.join("chat_template.json"))?;

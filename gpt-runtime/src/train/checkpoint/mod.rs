@@ -70,7 +70,7 @@ impl SavedRun {
 
     fn open(folder: &Path, step: u64) -> Result<SavedRun, Error> {
         let path = folder.join(STATE);
-        let text = fs::read(&path).map_err(Error::io("read", &path))?;
+        let text = files::read(&path)?;
         let damaged = |what: &dyn std::fmt::Display| {
             Error::Input(format!(
                 "{} is not the state of a training run that this version can resume: {what}",
