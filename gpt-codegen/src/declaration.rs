@@ -454,7 +454,7 @@ mod tests {
         // points at the divisor.
         let text = "vocab: 65, context: 32, layers: 4, heads: 4, embed: 64, kv_heads: 3, embd: 1";
         let errors = crate::spec(text).unwrap_err();
-        let messages: Vec<_> = errors.iter().map(|error| error.message()).collect();
+        let messages: Vec<_> = errors.iter().map(crate::Diagnostic::message).collect();
         assert!(messages[0].contains("embd") && messages[1].contains("kv_heads"), "{messages:?}");
         let text = "vocab: 65, context: 32, layers: 4, heads: 3, embed: 64";
         let errors = crate::spec(text).unwrap_err();

@@ -70,7 +70,7 @@ fn add(
     for path in entries.into_iter().filter(|path| !is_hidden(path)) {
         // A link to nothing is an error when it is read.
         let kind = path.metadata();
-        if kind.as_ref().is_ok_and(|kind| kind.is_dir()) {
+        if kind.as_ref().is_ok_and(std::fs::Metadata::is_dir) {
             add(&path, seen, found)?;
         } else if kind.is_err() || kind.is_ok_and(|kind| kind.is_file()) {
             found.push(path);
