@@ -35,8 +35,8 @@ fn train(folder: &Path, kib: u64, options: &str) -> Value {
 }
 
 /// A new run needs address space for the text, for two bytes per character, and half a GB for the
-/// rest. A resumed run does not read the text, so it needs no space for the text. Returns the size of
-/// `train.bin`.
+/// rest. A resumed run does not read the text, so it needs no space for the text. Returns the size
+/// of `train.bin`.
 fn check(bytes: u64) -> u64 {
     let folder = tempfile::tempdir().unwrap();
     let written = write(&folder.path().join("text.txt"), bytes);

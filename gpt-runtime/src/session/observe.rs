@@ -1,9 +1,9 @@
 //! Intermediate values of a forward pass: attention, the residual stream, and the logit lens.
 //!
-//! An [`Observation`] holds the residual stream at each depth, the queries and keys of each
-//! layer, and the logits, as the engine computed them. Attention is computed here: engines compute a
-//! running softmax and do not store its probabilities, so this module computes them from the queries
-//! and keys, with the mask of the step.
+//! An [`Observation`] holds the residual stream at each depth, the queries and keys of each layer,
+//! and the logits, as the engine computed them. Attention is computed here: engines compute a
+//! running softmax and do not store its probabilities, so this module computes them from the
+//! queries and keys, with the mask of the step.
 
 use std::marker::PhantomData;
 

@@ -7,8 +7,8 @@
 @group(1) @binding(2) var<storage, read> delta: array<f32>;
 @group(1) @binding(4) var<storage, read_write> d_qkv: array<f32>;
 
-// Workgroup memory begins with the queries, column by column; the ranges below follow. After the last
-// block, the sums of the slices (see `attention/tile`) overwrite it from the start.
+// Workgroup memory begins with the queries, column by column; the ranges below follow. After the
+// last block, the sums of the slices (see `attention/tile`) overwrite it from the start.
 
 // da of the queries, column by column.
 const GRADIENTS: u32 = TILE_COLUMNS;

@@ -100,7 +100,8 @@ impl<'a> HeadViews<'a> {
             let out = &mut out[panel * padded * PANEL..];
             let count = PANEL.min(rows - panel * PANEL);
             for column in (0..padded).step_by(PANEL) {
-                // Columns past the head belong to another head or are padding; their outputs are not read.
+                // Columns past the head belong to another head or are padding; their outputs are
+                // not read.
                 let from = &from.data[panel * PANEL * from.stride + column..];
                 self.kernels.transpose(
                     from,
