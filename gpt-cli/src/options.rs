@@ -123,7 +123,7 @@ pub struct TokenizerArgument {
 /// Sampling and stopping.
 #[derive(Args)]
 pub struct SamplingArguments {
-    /// At most N new tokens [default: until the text ends; 512 in chat]
+    /// At most N new tokens [default: as many as fit; 512 in chat]
     #[arg(long, value_name = "N")]
     pub tokens: Option<usize>,
     /// Sampling temperature; 0 takes the likeliest token

@@ -121,7 +121,7 @@ fn front(
 /// models, for tests and tools. Paths of files are relative to the current folder.
 ///
 /// # Errors
-/// Fails if a model has an error. Returns all errors of all models.
+/// Fails if a model has an error. Returns the errors of all models.
 pub fn specs(tokens: TokenStream) -> Result<Vec<(String, Spec)>, Vec<Diagnostic>> {
     let (declared, mut errors) = parse::declarations(tokens);
     let mut known = resolve::Known::default();
@@ -140,7 +140,7 @@ pub fn specs(tokens: TokenStream) -> Result<Vec<(String, Spec)>, Vec<Diagnostic>
 /// Compiles `body`, the keys of one model without `struct Name` and braces, to a checked spec.
 ///
 /// # Errors
-/// Fails if `body` has an error. Returns all errors; [`Diagnostic::render`] shows where each is.
+/// Fails if `body` has an error. Returns its errors; [`Diagnostic::render`] shows where each is.
 pub fn spec(body: &str) -> Result<Spec, Vec<Diagnostic>> {
     let tokens: TokenStream = body.parse().map_err(|error: LexError| {
         vec![
