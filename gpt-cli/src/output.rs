@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use gpt_runtime::train::TrainBytes;
 
+pub use gpt_runtime::__private::counted;
+
 /// The failure of a subcommand.
 pub enum Failure {
     /// An error of the runtime.
@@ -78,11 +80,6 @@ pub fn json(value: &serde_json::Value) -> Result<(), Failure> {
 /// Formats `1234567` as `1.23 M`.
 pub fn count(n: u64) -> String {
     scaled(n as f64, 1000.0, ["", " k", " M", " G", " T"])
-}
-
-/// Formats a number and its noun, as in `1 token` and `2 tokens`.
-pub fn counted(n: usize, noun: &str) -> String {
-    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 
 /// Formats bytes in powers of 1024.

@@ -105,8 +105,8 @@ fn plain(message: &str) -> Cow<'_, str> {
     text.into()
 }
 
-/// A number and its noun, such as `1 token` or `2 tokens`.
-pub(crate) fn counted(n: usize, noun: &str) -> String {
+/// Formats a number and its noun, as in `1 token` and `2 tokens`.
+pub fn counted(n: usize, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 

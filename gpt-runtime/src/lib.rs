@@ -284,6 +284,8 @@ pub mod __private {
         pub use crate::cpu::*;
     }
 
+    pub use crate::error::counted;
+
     /// Reads of files, and atomic writes.
     pub mod files {
         pub use crate::files::{read, read_text, replace, write};

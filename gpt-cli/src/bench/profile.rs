@@ -96,7 +96,12 @@ impl Training {
     fn json(&self) -> Value {
         let whole = self.seconds();
         let steps = self.times.iter().map(|time| {
-            json!({ "step": time.name, "times": time.runs, "ms": time.seconds * 1e3, "share": time.seconds / whole })
+            json!({
+                "step": time.name,
+                "times": time.runs,
+                "ms": time.seconds * 1e3,
+                "share": time.seconds / whole,
+            })
         });
         json!({ "pass": "train", "tokens": self.rows, "ms": whole * 1e3, "steps": steps.collect::<Vec<_>>() })
     }

@@ -6,8 +6,9 @@
 //!
 //! A GGUF has no pre-tokenizer but only its name, which [`source::name_of_pre_tokenizer`] finds by
 //! comparing words. For a SentencePiece vocabulary it has scores and no ranked merges. The scores
-//! are derived from the merges, if the merges are exactly those that scores can express. A
-//! tokenizer that is none of llama.cpp's kinds is kept for this program only, and a note says so.
+//! are derived from the merges, if the merges are exactly those that scores can express. If
+//! llama.cpp has no kind for a tokenizer, only this program can read it from the file, and a note
+//! says so.
 
 use std::collections::{BTreeMap, HashSet};
 

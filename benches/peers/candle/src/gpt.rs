@@ -27,15 +27,8 @@ impl Shape {
         bias: true,
         tanh: true,
     };
-    pub const NANO: Shape = Shape {
-        vocab: 65,
-        context: 64,
-        layers: 4,
-        heads: 4,
-        width: 128,
-        bias: false,
-        tanh: false,
-    };
+    pub const NANO: Shape =
+        Shape { vocab: 65, context: 64, layers: 4, heads: 4, width: 128, bias: false, tanh: false };
 }
 
 const EPS: f64 = 1e-5;
@@ -59,10 +52,7 @@ pub struct Gpt {
 }
 
 fn linear(inputs: usize, outputs: usize, bias: bool, vb: VarBuilder<'_>) -> Result<Linear> {
-    let init = Init::Randn {
-        mean: 0.0,
-        stdev: 0.02,
-    };
+    let init = Init::Randn { mean: 0.0, stdev: 0.02 };
     let weight = vb.get_with_hints((outputs, inputs), "weight", init)?;
     let bias = bias.then(|| vb.get_with_hints(outputs, "bias", Init::Const(0.0)));
     Ok(Linear::new(weight, bias.transpose()?))
@@ -126,11 +116,8 @@ impl Block {
             Some(mask) => scores.broadcast_add(mask)?,
             None => scores,
         };
-        let weights = if train {
-            ops::softmax(&scores, D::Minus1)?
-        } else {
-            ops::softmax_last_dim(&scores)?
-        };
+        let weights =
+            if train { ops::softmax(&scores, D::Minus1)? } else { ops::softmax_last_dim(&scores)? };
         self.out.forward(&weights.matmul(&v)?.transpose(1, 2)?.flatten_from(2)?)
     }
 
@@ -143,9 +130,8 @@ impl Block {
 
 /// The causal mask: 0 for visible keys, minus infinity for the others.
 fn mask(tokens: usize, like: &Tensor) -> Result<Tensor> {
-    let seen = (0..tokens).flat_map(|i| {
-        (0..tokens).map(move |j| if j <= i { 0.0 } else { f32::NEG_INFINITY })
-    });
+    let seen = (0..tokens)
+        .flat_map(|i| (0..tokens).map(move |j| if j <= i { 0.0 } else { f32::NEG_INFINITY }));
     let mask = Tensor::from_iter(seen, like.device())?;
     mask.reshape((tokens, tokens))?.to_dtype(like.dtype())
 }

@@ -46,12 +46,13 @@ fn main() -> Result<()> {
             let content = gguf_file::Content::read(&mut file)?;
             let mut model = ModelWeights::from_gguf(content, &mut file, &Device::Cpu)?;
             // A pass at position 0 starts a new sequence.
-            infer([prefill, decode], 49_152, |tokens, position| {
-                model.forward(tokens, position)
-            })?;
+            infer([prefill, decode], 49_152, |tokens, position| model.forward(tokens, position))?;
         }
         ["train", model, shape] => train(model, shape)?,
-        _ => bail!("expected version, infer DTYPE PREFILL DECODE, quantised FILE PREFILL DECODE or train MODEL BxT"),
+        _ => bail!(
+            "expected version, infer DTYPE PREFILL DECODE, quantised FILE PREFILL DECODE or train \
+             MODEL BxT"
+        ),
     }
     Ok(())
 }
@@ -101,11 +102,7 @@ fn train(model: &str, shape: &str) -> Result<()> {
     let variables = VarMap::new();
     let builder = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
     let model = Gpt::new(&sizes, builder)?;
-    let settings = ParamsAdamW {
-        lr: 1e-6,
-        beta2: 0.99,
-        ..ParamsAdamW::default()
-    };
+    let settings = ParamsAdamW { lr: 1e-6, beta2: 0.99, ..ParamsAdamW::default() };
     let mut optimizer = AdamW::new(variables.all_vars(), settings)?;
     let text = tokens(sequences * length + 1, sizes.vocab);
     let inputs = Tensor::new(&text[..sequences * length], &Device::Cpu)?;
