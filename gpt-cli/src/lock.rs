@@ -1,17 +1,39 @@
 //! Locks of files between programs.
 //!
-//! The system releases a lock when its file is closed, however the program ends.
+//! A lock ends when its value is dropped, or when the process ends, however it ends.
 
 use std::fs::{File, TryLockError};
 use std::io::{self, ErrorKind};
 
-/// Locks `file`, and returns whether that succeeded: not if another program has the lock. Some file
-/// systems have no locks; there it succeeds without one.
+/// A lock of a file. Dropping it releases the lock.
+///
+/// The lock belongs to the open file, which a child process shares until it has started its own
+/// program. Closing the file would therefore not always release the lock at once.
+pub struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Where this fails, closing the file releases the lock.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Locks `file`, or returns the file if another program has the lock. Some file systems have no
+/// locks; there it succeeds without one.
 ///
 /// # Errors
 /// Fails if the system fails.
-pub fn try_lock(file: &File) -> io::Result<bool> {
-    is_free(file.try_lock())
+pub fn try_lock(file: File) -> io::Result<Result<Lock, File>> {
+    Ok(if is_free(file.try_lock())? { Ok(Lock(file)) } else { Err(file) })
+}
+
+/// Locks `file`, and waits for other programs that have the lock.
+///
+/// # Errors
+/// Fails if the system fails.
+pub fn lock(file: File) -> io::Result<Lock> {
+    file.lock()?;
+    Ok(Lock(file))
 }
 
 fn is_free(locked: Result<(), TryLockError>) -> io::Result<bool> {
@@ -31,11 +53,14 @@ mod tests {
     fn one_program_has_the_lock() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
-        let [first, second] = [(); 2].map(|()| File::create(&path).unwrap());
-        assert!(try_lock(&first).unwrap());
-        assert!(!try_lock(&second).unwrap());
+        let open = || File::create(&path).unwrap();
+        let first = try_lock(open()).unwrap().ok().expect("nobody has the lock");
+        // A child process that has not yet started its program has a copy like this one.
+        let shared = first.0.try_clone().unwrap();
+        assert!(try_lock(open()).unwrap().is_err());
         drop(first);
-        assert!(try_lock(&second).unwrap());
+        assert!(try_lock(open()).unwrap().is_ok());
+        drop(shared);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use ureq::http::{Response, StatusCode};
 use super::client::{Hub, Listing};
 use super::files::{Checksum, Remote};
 use super::{Folder, Name};
-use crate::lock::try_lock;
+use crate::lock::{self, Lock};
 use crate::output::Failure;
 
 /// The most connections for one file.
@@ -81,17 +81,18 @@ impl Folder {
     }
 
     /// Locks `file`, so that only one program downloads it. Waits if another one does.
-    fn lock(&self, file: &Remote) -> Result<File, Failure> {
+    fn lock(&self, file: &Remote) -> Result<Lock, Failure> {
         let folder = self.root.join(".locks").join(&self.name);
         fs::create_dir_all(&folder).map_err(io("create", &folder))?;
         let path = folder.join(format!("{}.lock", file.checksum.hex()));
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-        let lock = lock.map_err(io("write", &path))?;
-        if !try_lock(&lock).map_err(io("lock", &path))? {
-            eprintln!("waiting for another program that downloads {}", file.name);
-            lock.lock().map_err(io("lock", &path))?;
+        let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+        match lock::try_lock(opened.map_err(io("write", &path))?).map_err(io("lock", &path))? {
+            Ok(lock) => Ok(lock),
+            Err(opened) => {
+                eprintln!("waiting for another program that downloads {}", file.name);
+                lock::lock(opened).map_err(io("lock", &path))
+            }
         }
-        Ok(lock)
     }
 }
 
