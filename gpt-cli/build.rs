@@ -1,9 +1,11 @@
 //! Links the release binary for x86-64 Linux without what only costs bytes.
 
 use std::env;
+use std::path::Path;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=link.ld");
     let is = |key: &str, value: &str| env::var(key).is_ok_and(|found| found == value);
     let linux = is("CARGO_CFG_TARGET_OS", "linux")
         && is("CARGO_CFG_TARGET_ENV", "gnu")
@@ -20,7 +22,9 @@ fn main() {
     println!("cargo::rustc-link-arg-bin=gpt=-no-pie");
     // LLD, rustc's linker on this system, keeps one of several functions with the same code.
     println!("cargo::rustc-link-arg-bin=gpt=-Wl,--icf=all");
-    // The index of the tables for unwinding is 0.2 MB. A panic aborts, and the binary has no
-    // symbols that a backtrace could name.
+    // The linker script removes the tables for unwinding, and this argument removes their index.
+    // A panic aborts, and the binary has no symbols that a backtrace could name.
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("link.ld");
+    println!("cargo::rustc-link-arg-bin=gpt=-Wl,-T,{}", script.display());
     println!("cargo::rustc-link-arg-bin=gpt=-Wl,--no-eh-frame-hdr");
 }

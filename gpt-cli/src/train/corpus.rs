@@ -140,7 +140,8 @@ mod tests {
         assert_eq!(text(false), "one\n\u{feff}two\r\nthree\r\nfour");
         let both = "a byte order mark, and \\r at the ends of lines";
         assert_eq!((oddities(&text(false)), oddities(&text(true))), (Some(both), None));
-        // Two links to the folder that has them: each way through them would be 40 long.
+        // Two links to their own folder: a search that follows them finds 2^40 paths before the
+        // system refuses the 41st link of a path.
         #[cfg(unix)]
         for link in ["d", "e"] {
             std::os::unix::fs::symlink(".", path("corpus").join(link)).unwrap();

@@ -180,7 +180,8 @@ impl Helper {
         match self {
             Helper::Exp => {
                 "\
-// Zero below the smallest normal number, and finite above the largest.
+// exp(u): zero where the true value is below the smallest normal number, and finite where it is
+// above the largest.
 fn NAME_exp(u: f32) -> f32 {
     return select(exp(clamp(u, -87.0, 88.5)), 0.0, u < -87.0);
 }

@@ -14,8 +14,8 @@ use super::forward::Named;
 
 const DX: Slot = BufferId::DX.here();
 const NORMED: Slot = BufferId::Normed.here();
-/// The gradient of a norm's output. At other times the slot holds the gradient of a branch, or of
-/// the embedding, before its dropout and its factor.
+/// The gradient of a norm's output. Between such uses, the slot holds the gradient of a value to
+/// which the forward pass then applies dropout and a factor: a branch or the embedding.
 const D_NORMED: Slot = BufferId::DNormed.here();
 const D_BRANCH: Slot = BufferId::DBranch.here();
 const D_QKV: Slot = BufferId::DQkv.here();
@@ -143,7 +143,8 @@ impl Backward<'_> {
     fn project(&mut self, name: &str, projection: &Projection, norm: Option<&Named>) {
         let Projection { input, weight, bias, .. } = *projection;
         let dy = match projection.epilogue {
-            // `CrossEntropy` has multiplied this gradient by the slope of the logit map.
+            // `CrossEntropy` has multiplied the gradient of the logits by the derivative of their
+            // soft cap or scale.
             Epilogue::Store { out, .. } => match out.buffer {
                 BufferId::Logits => out,
                 BufferId::QkvRaw => D_QKV_RAW,

@@ -1,8 +1,8 @@
-//! Tests of both engines on plans made at run time.
+//! Tests of both engines on plans made at run time, and of the macro's output.
 //!
 //! They are one program, because then a long test does not leave a core idle, and the libraries are
-//! linked once. Tests that expand `gpt_model!` are separate programs, because each change of such a
-//! file expands its models again.
+//! linked once. Tests that expand `gpt_model!` are in the program `models`, because each change of it
+//! expands its models again.
 
 mod caches;
 mod cpu_gradients;
@@ -10,6 +10,7 @@ mod cpu_parity;
 mod device_lost;
 mod dropout;
 mod edges;
+mod expansion;
 mod families;
 mod families_gguf;
 mod gpu_bounds;

@@ -11,23 +11,14 @@ use gpt_plan::{Format, Plan, Recompute};
 use gpt_runtime::__private::cpu::{ActivateWithSlopes, CpuDevice, CpuTrainer};
 use gpt_runtime::__private::engine::{EngineTrainer, TensorState, Update};
 use gpt_runtime::__private::gpu::GpuTrainer;
+use gpt_runtime::Gpt;
 use gpt_runtime::weights::{self, Checkpoint, Weights};
-use gpt_runtime::{Gpt, gpt_model};
 use gpt_tests::adamw::Moments;
 use gpt_tests::gpu;
 use gpt_tests::oracle::{self, Parameters, dequantise};
 use gpt_tests::training::{Batch, learn, options, read};
 
-gpt_model! {
-    pub struct Gpt2 { vocab: 61, context: 32, layers: 2, heads: 3, embed: 24, ..GPT2_SMALL }
-    pub struct Gpt1 { vocab: 61, context: 32, layers: 2, heads: 3, embed: 24, ..GPT1 }
-    pub struct Llama {
-        vocab: 61, context: 64, layers: 2, heads: 6, kv_heads: 2, embed: 24, tie_embeddings: false,
-        mlp: Gated { hidden: 40 }, positions: Rope { theta: 10_000.0 },
-        ..SMOLLM2_135M
-    }
-    pub struct Sinusoidal { positions: Sinusoidal, ..Gpt2 }
-}
+use crate::{Gpt1, Gpt2, Llama, Sinusoidal};
 
 /// PyTorch's results for one model.
 struct Fixture {

@@ -3,19 +3,11 @@
 
 use std::path::Path;
 
-use gpt_runtime::{Device, DeviceKind, DeviceOptions, Gpt, Model, gpt_model};
+use gpt_runtime::{Device, DeviceKind, DeviceOptions, Gpt, Model};
 use gpt_tests::compare::nmse;
 use gpt_tests::gpu;
 
-gpt_model! {
-    pub struct Gpt2 { vocab: 61, context: 32, layers: 2, heads: 3, embed: 24, ..GPT2_SMALL }
-    pub struct Gpt1 { vocab: 61, context: 32, layers: 2, heads: 3, embed: 24, ..GPT1 }
-    pub struct Llama {
-        vocab: 61, context: 64, layers: 2, heads: 6, kv_heads: 2, embed: 24, tie_embeddings: false,
-        mlp: Gated { hidden: 40 }, positions: Rope { theta: 10_000.0 },
-        ..SMOLLM2_135M
-    }
-}
+use crate::{Gpt1, Gpt2, Llama};
 
 fn check<M: Gpt>(name: &str, bounds: [f64; 2]) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name);

@@ -10,17 +10,10 @@ use std::time::Duration;
 use gpt_runtime::weights::RandomWeights;
 use gpt_runtime::{
     CacheFormat, Device, Ended, Format, LoadOptions, Model, Sampler, Sampling, Session, Stop,
-    gpt_model,
 };
 use gpt_tests::gpu;
 
-gpt_model! {
-    pub struct Bard {
-        vocab: 65, context: 256, layers: 6, heads: 6, embed: 192, bias: false, dropout: 0.05,
-        norm: RmsNorm { eps: 1e-5 }, mlp: Gated { hidden: 512, activation: Silu }, positions: Rope { theta: 10_000.0 },
-        ..GPT2_SMALL
-    }
-}
+use crate::Bard;
 
 const PROMPT: &str = "ROMEO:\n";
 

@@ -2,7 +2,6 @@
 //! generated Rust compute them. `known` compares known activations with f64 at many magnitudes.
 //! gpt-codegen's own tests check that a derivative is the slope of its value.
 
-#[path = "closures/known.rs"]
 mod known;
 
 use std::sync::Arc;

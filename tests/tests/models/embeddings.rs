@@ -7,18 +7,12 @@ use gpt_plan::{Format, Mask, Pattern, Spec};
 use gpt_runtime::__private::cpu::{CpuDevice, CpuModel};
 use gpt_runtime::__private::engine::{CacheFormat, EngineModel, EngineSession, SessionOptions};
 use gpt_runtime::__private::gpu::GpuModel;
-use gpt_runtime::{Device, DeviceKind, DeviceOptions, EmbedOptions, Model, Pooling, gpt_model};
+use gpt_runtime::{Device, DeviceKind, DeviceOptions, EmbedOptions, Model, Pooling};
 use gpt_simd::Isa;
 use gpt_tests::unit_gain::UnitGain;
 use gpt_tests::{gpu, specs, tokens};
 
-gpt_model! {
-    pub struct Bard {
-        vocab: 65, context: 256, layers: 6, heads: 6, embed: 192, bias: false, dropout: 0.05,
-        norm: RmsNorm { eps: 1e-5 }, mlp: Gated { hidden: 512, activation: Silu }, positions: Rope { theta: 10_000.0 },
-        ..GPT2_SMALL
-    }
-}
+use crate::Bard;
 
 /// Lengths at the edges of panels, register tiles and blocks of queries, and texts of one token.
 /// One pass does not hold all of them.
