@@ -31,6 +31,7 @@ pub fn try_lock(file: File) -> io::Result<Result<Lock, File>> {
 ///
 /// # Errors
 /// Fails if the system fails.
+#[cfg(feature = "hub")]
 pub fn lock(file: File) -> io::Result<Lock> {
     file.lock()?;
     Ok(Lock(file))
