@@ -140,6 +140,7 @@ mod embeddings;
 mod engine;
 mod error;
 mod files;
+mod fill;
 mod generation;
 #[cfg(feature = "gpu")]
 mod gpu;
@@ -168,6 +169,7 @@ pub use device::{Device, DeviceKind, DeviceOptions, Meter};
 pub use embeddings::{EmbedOptions, Embeddings, Pooling};
 pub use engine::{CacheFormat, SessionOptions};
 pub use error::{Detail, Error};
+pub use fill::{Blank, Candidate, Filled};
 pub use generation::{Ended, Generation, Stop, TokenGeneration};
 pub use gpt_plan::{Format, Plan, TensorId};
 #[cfg(feature = "gpu")]

@@ -297,8 +297,8 @@ impl Loop {
                 break;
             }
             let batch = objective.validation(batch, windows);
-            sum += self.trainer.loss(&batch)? * batch.targets() as f64;
-            targets += batch.targets();
+            sum += self.trainer.loss(&batch)? * batch.counted() as f64;
+            targets += batch.counted();
             windows += batch.sequences() as u64;
         }
         if targets == 0 || interrupt::pending() {

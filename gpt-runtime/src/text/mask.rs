@@ -68,6 +68,15 @@ impl Tokenizer {
         })
     }
 
+    /// The text of token `id`; the name of a special token, and of a token that has no text.
+    pub(crate) fn text_of(&self, id: u32) -> Result<String, Error> {
+        let text = self.decode(&[id])?;
+        match text.is_empty() {
+            true => Ok(self.inner.id_to_token(id).unwrap_or_default()),
+            false => Ok(text),
+        }
+    }
+
     /// This tokenizer for texts in which the names of special tokens, such as `[MASK]`, are plain
     /// text.
     pub fn without_special_tokens(&self) -> Tokenizer {

@@ -83,8 +83,18 @@ impl Batch {
         self.inputs.len()
     }
 
+    /// The tokens that the model reads, `[sequences, tokens]`.
+    pub fn inputs(&self) -> &[u32] {
+        &self.inputs
+    }
+
+    /// The target of each token, `[sequences, tokens]`; [`IGNORED`](Self::IGNORED) does not count.
+    pub fn targets(&self) -> &[u32] {
+        &self.targets
+    }
+
     /// Number of targets that count.
-    pub fn targets(&self) -> usize {
+    pub fn counted(&self) -> usize {
         self.targets.iter().filter(|target| **target != IGNORED).count()
     }
 

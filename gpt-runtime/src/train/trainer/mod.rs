@@ -163,13 +163,13 @@ impl<M> Trainer<M> {
     pub fn step(&mut self, batch: &Batch) -> Result<f64, Error> {
         self.check(batch)?;
         let loss_scale = self.loss_scale.map_or(1.0, |scale| scale.value());
-        let scale = loss_scale / batch.targets() as f32;
+        let scale = loss_scale / batch.counted() as f32;
         let mut sum = 0.0;
         for (i, part) in batch.parts(self.settings.batch).enumerate() {
             let options = Learn { first: i == 0, scale, dropout: self.dropout(i as u64) };
             sum += self.engine.learn(&part, &options)?;
         }
-        let loss = sum / batch.targets() as f64;
+        let loss = sum / batch.counted() as f64;
         if !loss.is_finite() {
             return Err(self.diverged("loss", loss));
         }
@@ -230,7 +230,7 @@ impl<M> Trainer<M> {
         let loss_scale = self.loss_scale.map_or(1.0, |scale| scale.value());
         let options = Learn {
             first: true,
-            scale: loss_scale / batch.targets() as f32,
+            scale: loss_scale / batch.counted() as f32,
             dropout: self.dropout(0),
         };
         let update = self.next_update(loss_scale);
@@ -250,7 +250,7 @@ impl<M> Trainer<M> {
         for part in batch.parts(self.settings.batch) {
             sum += self.engine.evaluate(&part)?;
         }
-        Ok(sum / batch.targets() as f64)
+        Ok(sum / batch.counted() as f64)
     }
 
     /// The mean loss of all `tokens` except the first, in nats per token. They are split into
@@ -267,8 +267,8 @@ impl<M> Trainer<M> {
         let objective = self.settings.objective;
         for batch in tokens.windows(self.settings.batch as usize, self.tokens() as usize) {
             let batch = objective.validation(batch, windows);
-            sum += self.loss(&batch)? * batch.targets() as f64;
-            targets += batch.targets();
+            sum += self.loss(&batch)? * batch.counted() as f64;
+            targets += batch.counted();
             windows += batch.sequences() as u64;
         }
         if targets == 0 {

@@ -60,7 +60,7 @@ fn ignored_targets_do_not_count() {
         Batch::new(part.inputs.to_vec(), targets.collect(), 16).unwrap()
     };
     let (a, b) = (some(&|row| row < 5), some(&|row| row >= 5));
-    assert_eq!((a.targets(), b.targets(), whole.targets()), (5, 91, 96));
+    assert_eq!((a.counted(), b.counted(), whole.counted()), (5, 91, 96));
     for batch in [6, 2] {
         let mut trainer = trainer(TrainerSettings { batch, ..settings() });
         let [of_a, of_b, of_all] = [&a, &b, &whole].map(|batch| trainer.loss(batch).unwrap());
