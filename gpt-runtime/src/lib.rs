@@ -79,6 +79,7 @@
 //! | generate | [`Session::generate`], [`Sampling`], [`Stop`]; per frame [`Generation::poll`] |
 //! | get logits, hidden states | [`Session::push`], [`Session::each_logits`], [`Session::hidden`] |
 //! | embed texts | [`Model::embed`], [`EmbedOptions`], [`Embeddings`] |
+//! | fill blanks | [`Model::fill`], [`Filled`]; [`train::Masking`] to train an encoder |
 //! | look inside a model | [`Session::observe`], [`Observation`], [`Session::lens`] |
 //! | reuse a prompt | [`Session::fork`], [`Session::truncate`] |
 //! | hold a conversation | [`Tokenizer::encode_chat`], [`text::Message`] |
