@@ -74,7 +74,7 @@ fn a_resumed_run_of_masked_tokens_equals_an_uninterrupted_one() {
     let losses = |run: &str| -> Vec<Value> {
         let log = fs::read_to_string(dir.path(run).join("log.jsonl")).unwrap();
         let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        lines.map(|line| line["val_loss"].clone()).filter(|loss| loss.is_number()).collect()
+        lines.map(|line| line["val_loss"].clone()).filter(Value::is_number).collect()
     };
     assert_eq!(losses("whole").len(), 3);
     assert_eq!(losses("whole"), losses("halves"));
