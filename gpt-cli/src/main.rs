@@ -20,6 +20,7 @@ mod embed;
 mod eval;
 mod exhausted;
 mod explain;
+mod fill;
 mod generate;
 mod hub;
 mod inspect;
@@ -110,6 +111,8 @@ subcommands! {
     Logits: logits,
     /// Prints embedding vectors of texts, for search and comparison
     Embed: embed,
+    /// Fills the blanks of a text with a bidirectional model
+    Fill: fill,
     /// Measures how well a model predicts a text
     Eval: eval,
     /// Draws a page of what a model computes for a prompt: attention, logit lens, surprise

@@ -79,6 +79,7 @@
 //! | generate | [`Session::generate`], [`Sampling`], [`Stop`]; per frame [`Generation::poll`] |
 //! | get logits, hidden states | [`Session::push`], [`Session::each_logits`], [`Session::hidden`] |
 //! | embed texts | [`Model::embed`], [`EmbedOptions`], [`Embeddings`] |
+//! | fill blanks | [`Model::fill`], [`Filled`]; [`train::Masking`] to train an encoder |
 //! | look inside a model | [`Session::observe`], [`Observation`], [`Session::lens`] |
 //! | reuse a prompt | [`Session::fork`], [`Session::truncate`] |
 //! | hold a conversation | [`Tokenizer::encode_chat`], [`text::Message`] |
@@ -140,6 +141,7 @@ mod embeddings;
 mod engine;
 mod error;
 mod files;
+mod fill;
 mod generation;
 #[cfg(feature = "gpu")]
 mod gpu;
@@ -168,6 +170,7 @@ pub use device::{Device, DeviceKind, DeviceOptions, Meter};
 pub use embeddings::{EmbedOptions, Embeddings, Pooling};
 pub use engine::{CacheFormat, SessionOptions};
 pub use error::{Detail, Error};
+pub use fill::{Blank, Candidate, Filled};
 pub use generation::{Ended, Generation, Stop, TokenGeneration};
 pub use gpt_plan::{Format, Plan, TensorId};
 #[cfg(feature = "gpu")]

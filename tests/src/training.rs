@@ -5,7 +5,7 @@
 
 use gpt_plan::{Format, Mlp, Plan, Recompute, Spec, TensorId, TrainShape};
 use gpt_runtime::__private::engine::{
-    EngineTrainer, Learn, Precision, Sequences, TensorState, TrainerOptions, Update,
+    EngineTrainer, IGNORED, Learn, Precision, Sequences, TensorState, TrainerOptions, Update,
 };
 use gpt_runtime::Error;
 use gpt_runtime::weights::Weights;
@@ -37,6 +37,19 @@ impl Batch {
         Batch { targets: targets.collect(), inputs, tokens: length }
     }
 
+    /// Like [`new`](Self::new), with a target at each seventh row only, and none in the first of
+    /// several sequences.
+    pub fn masked(spec: &Spec, sequences: u32, length: u32, seed: u32) -> Batch {
+        let mut batch = Batch::new(spec, sequences, length, seed);
+        let without = if sequences > 1 { length as usize } else { 0 };
+        for (row, target) in batch.targets.iter_mut().enumerate() {
+            if row < without || row % 7 != 3 {
+                *target = IGNORED;
+            }
+        }
+        batch
+    }
+
     pub fn sequences(&self) -> Sequences<'_> {
         Sequences { inputs: &self.inputs, targets: &self.targets, tokens: self.tokens }
     }
@@ -44,6 +57,11 @@ impl Batch {
     /// The number of tokens in all sequences.
     pub fn rows(&self) -> u32 {
         self.inputs.len() as u32
+    }
+
+    /// The number of targets that count.
+    pub fn counted(&self) -> u32 {
+        self.targets.iter().filter(|target| **target != IGNORED).count() as u32
     }
 
     fn each(&self) -> impl Iterator<Item = (&[u32], &[u32])> {
@@ -57,7 +75,8 @@ pub fn options(batch: u32, tokens: u32, recompute: Recompute) -> TrainerOptions 
     TrainerOptions { shape: TrainShape { batch, tokens, recompute }, precision: Precision::F32 }
 }
 
-/// The options for a batch in a step of `rows` rows. `first` says whether it is the step's first.
+/// The options for a batch in a step of `rows` rows whose targets count. `first` says whether it is
+/// the step's first.
 pub fn learn(first: bool, rows: u32) -> Learn {
     Learn { first, scale: 1.0 / rows as f32, dropout: None }
 }
@@ -73,18 +92,22 @@ pub fn read(plan: &Plan, trainer: &mut dyn EngineTrainer, state: TensorState) ->
 }
 
 /// The expected gradients of `batches` in one step, and their losses summed over the rows of each
-/// batch.
+/// batch whose targets count.
 pub fn expected(plan: &Plan, gpt: &Gpt, batches: &[&Batch]) -> (Vec<Vec<f64>>, Vec<f64>) {
-    let rows: u32 = batches.iter().map(|batch| batch.rows()).sum();
+    let rows: u32 = batches.iter().map(|batch| batch.counted()).sum();
     let mut sums: Vec<Vec<f64>> =
         plan.trained().map(|(id, _)| vec![0.0; plan.tensor(id).len() as usize]).collect();
     let mut losses = Vec::new();
     for batch in batches {
         let mut loss = 0.0;
         for (inputs, targets) in batch.each() {
-            loss += gpt.loss(inputs, targets) * f64::from(batch.tokens);
+            let counted = targets.iter().filter(|target| **target != IGNORED).count() as f64;
+            if counted == 0.0 {
+                continue;
+            }
+            loss += gpt.loss(inputs, targets) * counted;
             let gradients = gpt.gradients(inputs, targets);
-            let share = f64::from(batch.tokens) / f64::from(rows);
+            let share = counted / f64::from(rows);
             for ((id, layer), sum) in plan.trained().zip(&mut sums) {
                 let gradient = gradients.tensor(&gpt.spec, &plan.tensor(id).name, layer);
                 for (sum, g) in sum.iter_mut().zip(gradient.iter()) {
@@ -188,6 +211,47 @@ pub fn check(name: &str, spec: &Spec, engine: Engine<'_>, bound: f64) {
     check_same(&what, plan, &found, &read(plan, &mut *recomputing, TensorState::Gradient));
 
     adamw::check(name, plan, &mut *recomputing, &whole);
+}
+
+/// Compares losses and gradients with the oracle where few targets count: one batch, and two
+/// batches of a step with different numbers of targets. A batch without any adds nothing.
+#[track_caller]
+pub fn check_ignored(name: &str, spec: &Spec, engine: Engine<'_>, bound: f64) {
+    let plan = specs::plan(name, spec);
+    let weights = UnitGain::new(plan, 5, Format::F32);
+    let gpt = Gpt::new(plan, &weights).unwrap();
+    let most = spec.context.min(33);
+    let mut trainer = engine(plan, &weights, options(3, most, Recompute::Nothing)).unwrap();
+
+    let masked = Batch::masked(spec, 3, most, 0);
+    let (gradients, losses) = expected(plan, &gpt, &[&masked]);
+    let loss = trainer.learn(&masked.sequences(), &learn(true, masked.counted())).unwrap();
+    check_loss(name, loss, losses[0]);
+    let found = read(plan, &mut *trainer, TensorState::Gradient);
+    check_tensors(name, plan, &found, &gradients, bound);
+    check_loss(name, trainer.evaluate(&masked.sequences()).unwrap(), losses[0]);
+
+    let small = Batch::masked(spec, 1, most / 2 + 1, 11);
+    let none = Batch { targets: vec![IGNORED; most as usize], ..Batch::new(spec, 1, most, 2) };
+    let (gradients, losses) = expected(plan, &gpt, &[&small, &none, &masked]);
+    let rows = small.counted() + masked.counted();
+    for (i, batch) in [&small, &none, &masked].into_iter().enumerate() {
+        let loss = trainer.learn(&batch.sequences(), &learn(i == 0, rows)).unwrap();
+        check_loss(name, loss, losses[i]);
+    }
+    assert_eq!(losses[1], 0.0);
+    let what = format!("{name}, three batches");
+    let found = read(plan, &mut *trainer, TensorState::Gradient);
+    check_tensors(&what, plan, &found, &gradients, bound);
+}
+
+/// Specs for [`check_ignored`]: a causal and a bidirectional one, the head for masked words, logits
+/// with a slope, and a head that computes logits in several steps.
+pub fn ignoring() -> Vec<(&'static str, Spec)> {
+    let names = ["encoder", "masked_words", "gpt2", "softcap"];
+    let odd = specs::odd().into_iter().filter(|(name, _)| names.contains(name));
+    let [.., (wide, spec, _)] = large_shapes();
+    odd.chain([(wide, Spec { context: 40, ..spec })]).collect()
 }
 
 /// A spec, and the sequences and tokens of a batch, with a name.

@@ -149,6 +149,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         None => Options { tuned: arguments.weights.is_some(), ..arguments.options.clone() },
         Some(known) => arguments.options.clone().over(&known.options)?,
     };
+    options.check_objective(plan)?;
     // If --data names the text again, it must be the same. Otherwise the saved tokens are used.
     let saved = match &known {
         Some(known) if given.is_none() => Text::saved(arguments, plan, known.fingerprint)?,
@@ -156,10 +157,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let text = match saved {
         Some(text) => text,
-        None => {
-            let normalize = options.normalize_newlines;
-            Text::read(arguments, plan, data.paths(), normalize, known.is_some())?
-        }
+        None => Text::read(arguments, plan, data.paths(), &options, known.is_some())?,
     };
     let fingerprint = text.fingerprint();
     if known.as_ref().is_some_and(|known| known.fingerprint != fingerprint) {
@@ -171,7 +169,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let device = arguments.device.open()?;
     eprintln!("running on {}: {}", device.name(), device.reason());
-    let settings = options.settings(plan)?;
+    let settings = options.settings(plan, &text.tokenizer)?;
     introduce(plan, &text, &settings.shape(plan.spec.context))?;
     let spinner = Spinner::new("preparing the model");
     let trainer = match &checkpoint {

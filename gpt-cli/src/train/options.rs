@@ -3,8 +3,8 @@
 use std::fmt::Display;
 
 use clap::{Args, ValueEnum};
-use gpt_runtime::train::{Decay, Precision, Recompute, Schedule};
-use gpt_runtime::{AdamW, TrainerSettings};
+use gpt_runtime::train::{Decay, Masking, Objective, Precision, Recompute, Schedule};
+use gpt_runtime::{AdamW, Tokenizer, TrainerSettings};
 use gpt_runtime::{Format, Plan};
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +14,9 @@ use crate::output::Failure;
 #[derive(Args, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Options {
+    /// What is predicted: next-token, masked [default: next-token]
+    #[arg(long, value_enum, value_name = "WHAT", hide_possible_values = true)]
+    pub objective: Option<Predicted>,
     /// Optimizer steps [default: 2000]
     #[arg(long, value_name = "N")]
     pub steps: Option<u64>,
@@ -42,7 +45,8 @@ pub struct Options {
     #[arg(long, value_name = "X")]
     pub weight_decay: Option<f32>,
     /// AdamW's decay of the first moment [default: 0.9]
-    #[arg(long, value_name = "X")]
+    // Hidden, because the help fills a screen; few runs change it.
+    #[arg(long, value_name = "X", hide = true)]
     pub beta1: Option<f32>,
     /// AdamW's decay of the second moment [default: 0.99]
     #[arg(long, value_name = "X")]
@@ -59,7 +63,7 @@ pub struct Options {
     /// Activation checkpointing: nothing, block [default: nothing]
     #[arg(long, value_enum, value_name = "WHAT", hide_possible_values = true)]
     pub recompute: Option<Recomputation>,
-    /// Seed of weights, data order and dropout [default: 0]
+    /// Seed of weights, data order, dropout and masked tokens [default: 0]
     #[arg(long, value_name = "S")]
     pub seed: Option<u64>,
     /// Steps between validations [default: 250]
@@ -84,6 +88,24 @@ pub struct Options {
     /// Whether the run began from weights; stored in checkpoints.
     #[arg(skip)]
     pub tuned: bool,
+}
+
+/// What a run learns to predict.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+pub enum Predicted {
+    #[default]
+    NextToken,
+    Masked,
+}
+
+impl Predicted {
+    /// The name of the value.
+    fn name(self) -> &'static str {
+        match self {
+            Predicted::NextToken => "next-token",
+            Predicted::Masked => "masked",
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -135,7 +157,17 @@ impl Options {
                 "the run began with --seed {begun} and cannot continue with {given}"
             )));
         }
+        if let (Some(given), begun) = (self.objective, before.objective())
+            && given != begun
+        {
+            return Err(Failure::Input(format!(
+                "the run began with --objective {} and cannot continue with {}",
+                begun.name(),
+                given.name()
+            )));
+        }
         Ok(Options {
+            objective: before.objective,
             steps: self.steps.or(before.steps),
             batch: self.batch.or(before.batch),
             context: self.context.or(before.context),
@@ -162,8 +194,25 @@ impl Options {
         })
     }
 
-    /// The settings of the trainer.
-    pub fn settings(&self, plan: &Plan) -> Result<TrainerSettings, Failure> {
+    /// Checks that the model can learn the objective, before anything is read.
+    pub fn check_objective(&self, plan: &Plan) -> Result<(), Failure> {
+        let name = &plan.name;
+        match (self.objective(), plan.spec.is_causal()) {
+            (Predicted::NextToken, false) => Err(Failure::Input(format!(
+                "{name} is bidirectional, so it would read the next token instead of predicting it; pass --objective masked"
+            ))),
+            (Predicted::Masked, true) => Err(Failure::Input(format!(
+                "{name} is causal, so it cannot use the text after a masked token; --objective masked needs a model with `mask: Bidirectional`"
+            ))),
+            (Predicted::Masked, false) if self.sample_every.is_some() => Err(Failure::Input(
+                format!("{name} is bidirectional and generates no text; remove --sample-every"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The settings of the trainer. The mask token is that of `tokenizer`.
+    pub fn settings(&self, plan: &Plan, tokenizer: &Tokenizer) -> Result<TrainerSettings, Failure> {
         for (name, value) in [
             ("steps", Some(self.steps())),
             ("batch", Some(self.batch().into())),
@@ -201,7 +250,30 @@ impl Options {
             },
             dropout: self.dropout,
             seed: self.seed(),
+            objective: match self.objective() {
+                Predicted::NextToken => Objective::NextToken,
+                Predicted::Masked => Objective::Masked(self.masking(plan, tokenizer)?),
+            },
         })
+    }
+
+    fn masking(&self, plan: &Plan, tokenizer: &Tokenizer) -> Result<Masking, Failure> {
+        let (_, token) = tokenizer.mask_token().ok_or_else(|| {
+            Failure::Input(
+                "the tokenizer of the run has no mask token; start another run".to_owned(),
+            )
+        })?;
+        let vocab = tokenizer.vocab().min(plan.spec.vocab as usize) as u32;
+        Ok(Masking { token, vocab, seed: self.seed() })
+    }
+
+    pub fn objective(&self) -> Predicted {
+        self.objective.unwrap_or_default()
+    }
+
+    /// Whether tokens of the text are hidden.
+    pub fn masks(&self) -> bool {
+        self.objective() == Predicted::Masked
     }
 
     pub fn steps(&self) -> u64 {

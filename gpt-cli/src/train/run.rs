@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use gpt_runtime::train::{RandomWindows, SavedRun, Trainer};
+use gpt_runtime::train::{Objective, RandomWindows, SavedRun, Trainer};
 use gpt_runtime::{Error, Sampling, Stop, Untyped, weights};
 use serde_json::{Value, json};
 
@@ -91,8 +91,13 @@ impl Loop {
         let (batch, tokens) = (trainer.settings().batch, trainer.tokens());
         let sequences = batch as usize * run.options.accumulate() as usize;
         let seed = run.options.seed();
+        let objective = trainer.settings().objective;
         let cut_of = |text: &Text, sequences, tokens: u32| {
-            RandomWindows::new(text.train.clone(), sequences, tokens as usize, seed)
+            let windows = RandomWindows::new(text.train.clone(), sequences, tokens as usize, seed)?;
+            Ok::<_, Error>(match objective {
+                Objective::Masked(masking) => windows.masked(masking),
+                _ => windows,
+            })
         };
         let cut = |sequences, tokens| cut_of(&text, sequences, tokens);
         let data = cut(sequences, tokens).map_err(|_| {
@@ -284,19 +289,22 @@ impl Loop {
         let (batch, tokens) = (self.trainer.settings().batch as usize, self.trainer.tokens());
         let windows = self.run.options.eval_windows();
         let text = first_windows(&self.text.validation, windows, tokens as usize);
-        let (mut sum, mut rows) = (0.0, 0);
+        let (mut sum, mut targets, mut windows) = (0.0, 0, 0);
+        let objective = self.trainer.settings().objective;
         self.progress.doing("validating");
         for batch in text.windows(batch, tokens as usize) {
             if interrupt::pending() {
                 break;
             }
-            sum += self.trainer.loss(&batch)? * batch.rows() as f64;
-            rows += batch.rows();
+            let batch = objective.validation(batch, windows);
+            sum += self.trainer.loss(&batch)? * batch.counted() as f64;
+            targets += batch.counted();
+            windows += batch.sequences() as u64;
         }
-        if rows == 0 || interrupt::pending() {
+        if targets == 0 || interrupt::pending() {
             return Ok(None);
         }
-        let (step, loss) = (self.trainer.steps(), sum / rows as f64);
+        let (step, loss) = (self.trainer.steps(), sum / targets as f64);
         if !loss.is_finite() {
             return Err(Failure::Runtime(Error::Diverged(format!(
                 "the training diverged: the validation loss of step {step} is {loss} (--eval-windows 0 continues without validation)"
@@ -426,7 +434,12 @@ impl Loop {
         let mut stdout = output::stdout();
         output::line(
             &mut stdout,
-            &format!("{saved} is in {out}: gpt generate {model}--weights {out} --prompt TEXT"),
+            &match self.run.options.masks() {
+                false => format!(
+                    "{saved} is in {out}: gpt generate {model}--weights {out} --prompt TEXT"
+                ),
+                true => format!("{saved} is in {out}: gpt fill {model}--weights {out} TEXT"),
+            },
         )
     }
 

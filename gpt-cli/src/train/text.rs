@@ -12,6 +12,7 @@ use gpt_runtime::Plan;
 use gpt_runtime::Tokenizer;
 use gpt_runtime::train::{Tokens, Width};
 
+use super::options::Options;
 use super::{Arguments, corpus};
 use crate::output::Failure;
 use crate::progress::{Bar, Spinner};
@@ -30,20 +31,24 @@ pub struct Text {
 
 impl Text {
     /// Reads and encodes the text at `paths`. A resumed run uses its saved tokenizer; a new run
-    /// uses the tokenizer of the arguments.
+    /// uses the tokenizer of the arguments. If tokens are to be hidden, the tokenizer gets a mask
+    /// token, and the names of special tokens in the text are plain text.
     pub fn read(
         arguments: &Arguments,
         plan: &Plan,
         paths: &[PathBuf],
-        normalize: bool,
+        options: &Options,
         resumed: bool,
     ) -> Result<Text, Failure> {
-        let text = corpus::read(paths, normalize)?;
-        let tokenizer = match resumed {
-            true => saved_tokenizer(arguments)?,
-            false => choose(arguments, &text)?,
+        let text = corpus::read(paths, options.normalize_newlines)?;
+        let tokenizer = match (resumed, options.masks()) {
+            (true, _) => saved_tokenizer(arguments)?,
+            (false, true) => choose(arguments, &text)?.with_mask_token()?,
+            (false, false) => choose(arguments, &text)?,
         };
-        fits(&tokenizer, plan, paths, &text)?;
+        fits(&tokenizer, plan, paths, &text, options.masks())?;
+        let encoder =
+            if options.masks() { tokenizer.without_special_tokens() } else { tokenizer.clone() };
         if let Some(oddities) = corpus::oddities(&text) {
             eprintln!(
                 "note: the text has {oddities}, which the model will learn unless you pass --normalize-newlines"
@@ -59,8 +64,8 @@ impl Text {
         let bar = Bar::new(text.len() as u64, "encoding {bar:30} {bytes} of {total_bytes}");
         let width = width(plan);
         Ok(Text {
-            train: encode(&tokenizer, train, width, |done| bar.set(done as u64))?,
-            validation: encode(&tokenizer, validation, width, |done| {
+            train: encode(&encoder, train, width, |done| bar.set(done as u64))?,
+            validation: encode(&encoder, validation, width, |done| {
                 bar.set((middle + done) as u64);
             })?,
             tokenizer,
@@ -198,26 +203,36 @@ fn choose(arguments: &Arguments, text: &str) -> Result<Tokenizer, Failure> {
     }
 }
 
-/// Checks that the tokens fit in the spec's vocabulary. A smaller tokenizer leaves rows unused.
-fn fits(tokenizer: &Tokenizer, plan: &Plan, paths: &[PathBuf], text: &str) -> Result<(), Failure> {
+/// Checks that the tokens fit in the spec's vocabulary, with the mask token if tokens are hidden. A
+/// smaller tokenizer leaves rows unused.
+fn fits(
+    tokenizer: &Tokenizer,
+    plan: &Plan,
+    paths: &[PathBuf],
+    text: &str,
+    masks: bool,
+) -> Result<(), Failure> {
     let (tokens, vocab) = (tokenizer.vocab(), plan.spec.vocab);
-    if tokenizer.check_vocab(vocab).is_ok() {
+    let mask = tokenizer.mask_token().filter(|_| masks);
+    if tokenizer.check_vocab(vocab).is_ok() && mask.is_none_or(|(_, id)| id < vocab) {
         return Ok(());
     }
+    let (with_mask, most) =
+        if masks { (", with the mask token,", vocab.saturating_sub(1)) } else { (",", vocab) };
     let smaller = match corpus::oddities(text) {
         Some(oddities) => {
             format!("remove {oddities} from the text (--normalize-newlines)")
         }
-        None if vocab >= 256 => {
-            format!("take a tokenizer of at most {vocab} tokens (--tokenizer bpe:{vocab})")
+        None if most >= 256 => {
+            format!("take a tokenizer of at most {most} tokens (--tokenizer bpe:{most})")
         }
         None => format!(
-            "take a text with at most {vocab} different characters (the rarest of this one are {})",
+            "take a text with at most {most} different characters (the rarest of this one are {})",
             corpus::rarest(text)
         ),
     };
     Err(Failure::Input(format!(
-        "the tokenizer of the text in {} has {tokens} tokens, and the vocabulary of {} has {vocab}; {smaller}, or declare a model that has `vocab: {tokens}` with --spec",
+        "the tokenizer of the text in {} has {tokens} tokens{with_mask} and the vocabulary of {} has {vocab}; {smaller}, or declare a model that has `vocab: {tokens}` with --spec",
         corpus::names(paths),
         plan.name
     )))

@@ -99,9 +99,9 @@ fn examples_run() {
     for command in commands {
         let help = help(&command);
         for example in examples(&help) {
-            // A conversation needs a model that is not part of the binary, tuning takes a GPU and
-            // minutes, and a download needs the hub; separate tests run them.
-            if ["chat", "tune", "pull"].contains(&command.as_str()) {
+            // A conversation and blanks need models that are not part of the binary, tuning takes a
+            // GPU and minutes, and a download needs the hub; separate tests run them.
+            if ["chat", "fill", "tune", "pull"].contains(&command.as_str()) {
                 continue;
             }
             let line = in_short(example);

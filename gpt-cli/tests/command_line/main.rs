@@ -16,6 +16,7 @@ mod help;
 mod interrupts;
 #[cfg(target_os = "linux")]
 mod large_text;
+mod masked;
 #[cfg(target_os = "linux")]
 mod memory;
 #[cfg(unix)]

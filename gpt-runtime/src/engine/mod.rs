@@ -21,6 +21,11 @@ pub use profile::{Clock, KernelTime, Latency, PeakRates, Profile, StepTime, Trai
 #[cfg(feature = "train")]
 pub use train::{EngineTrainer, Learn, Precision, Sequences, TensorState, TrainerOptions, Update};
 
+/// The target of a token whose loss does not count: its row has the loss 0 and the gradient 0. It
+/// is not the id of a token, because a vocabulary has at most 2^32 - 1 tokens. `IGNORED` in
+/// `shaders/wgsl/loss/cross_entropy.wgsl` is equal.
+pub const IGNORED: u32 = u32::MAX;
+
 /// Sizes of a session, fixed when it is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionOptions {

@@ -7,6 +7,8 @@
 use gpt_plan::{Dropout, TensorId, TrainBytes, TrainShape};
 use serde::{Deserialize, Serialize};
 
+#[cfg(doc)]
+use super::IGNORED;
 use super::TrainProfile;
 use crate::Error;
 
@@ -36,8 +38,8 @@ pub struct TrainerOptions {
     pub precision: Precision,
 }
 
-/// A checked batch: at least one token, within the trainer's shape, all tokens and targets in the
-/// vocabulary.
+/// A checked batch: at least one token, within the trainer's shape, all tokens in the vocabulary,
+/// all targets in the vocabulary or [`IGNORED`].
 #[derive(Clone, Copy, Debug)]
 pub struct Sequences<'a> {
     /// `[sequences, tokens]`.
@@ -54,8 +56,8 @@ pub struct Learn {
     /// Whether the batch is the first of the step. The first replaces the gradients; the others add
     /// to them.
     pub first: bool,
-    /// The factor of each row's loss gradient: 1 / (rows of all batches of the step), times the
-    /// loss scale if there is one.
+    /// The factor of each row's loss gradient: 1 / (targets that count in all batches of the step),
+    /// times the loss scale if there is one.
     pub scale: f32,
     /// The dropout masks of this batch. Always none for a model whose spec has no dropout: its
     /// training pass has no dropout ops, and the trainer rejects the setting.

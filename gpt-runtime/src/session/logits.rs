@@ -69,7 +69,8 @@ fn log_sum_exp(logits: &[f32]) -> f64 {
     max + terms.sum::<f64>().ln()
 }
 
-fn likeliest(logits: &[f32], count: usize) -> Vec<(u32, f32)> {
+/// [`Logits::likeliest`] of a row.
+pub fn likeliest(logits: &[f32], count: usize) -> Vec<(u32, f32)> {
     let mut best: Vec<(u32, f32)> = Vec::with_capacity(count + 1);
     for (token, &logit) in (0..).zip(logits) {
         // Nearly all tokens are rejected here.

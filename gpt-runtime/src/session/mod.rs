@@ -16,6 +16,7 @@ use std::marker::PhantomData;
 
 pub use builder::{DEFAULT_CHUNK, SessionBuilder};
 pub use logits::Logits;
+pub(crate) use logits::likeliest;
 pub use observe::Observation;
 
 use crate::Error;

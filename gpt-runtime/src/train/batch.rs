@@ -2,8 +2,9 @@
 
 use gpt_plan::Plan;
 
+use super::Masking;
 use crate::Error;
-use crate::engine::Sequences;
+use crate::engine::{IGNORED, Sequences};
 use crate::error::counted;
 
 /// Sequences of one length, with a target for each token.
@@ -15,7 +16,11 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// A batch of `inputs` and `targets`, both `[sequences, tokens]`.
+    /// The target of a token whose loss does not count, as in PyTorch's `ignore_index`.
+    pub const IGNORED: u32 = IGNORED;
+
+    /// A batch of `inputs` and `targets`, both `[sequences, tokens]`. The loss is the mean over the
+    /// targets that are not [`IGNORED`](Self::IGNORED).
     ///
     /// # Errors
     /// Fails if the lists do not have that shape.
@@ -51,6 +56,18 @@ impl Batch {
         Ok(Batch { inputs: of(0).collect(), targets: of(1).collect(), tokens })
     }
 
+    /// The same sequences with hidden tokens, which become the only targets. `first` is the number
+    /// of sequences before the batch: which tokens of a sequence are hidden depends on the seed of
+    /// `masking` and on the number of sequences before it.
+    pub fn masked(mut self, masking: &Masking, first: u64) -> Batch {
+        self.targets.clear();
+        let sequences = self.inputs.chunks_exact_mut(self.tokens.max(1));
+        for (i, sequence) in (0..).zip(sequences) {
+            masking.hide(sequence, first.wrapping_add(i), &mut self.targets);
+        }
+        self
+    }
+
     /// Tokens of each sequence.
     pub fn tokens(&self) -> usize {
         self.tokens
@@ -66,6 +83,21 @@ impl Batch {
         self.inputs.len()
     }
 
+    /// The tokens that the model reads, `[sequences, tokens]`.
+    pub fn inputs(&self) -> &[u32] {
+        &self.inputs
+    }
+
+    /// The target of each token, `[sequences, tokens]`; [`IGNORED`](Self::IGNORED) does not count.
+    pub fn targets(&self) -> &[u32] {
+        &self.targets
+    }
+
+    /// Number of targets that count.
+    pub fn counted(&self) -> usize {
+        self.targets.iter().filter(|target| **target != IGNORED).count()
+    }
+
     /// Splits it into batches of at most `sequences` sequences.
     pub(super) fn parts(&self, sequences: u32) -> impl Iterator<Item = Sequences<'_>> {
         let rows = sequences as usize * self.tokens;
@@ -73,8 +105,8 @@ impl Batch {
         parts.map(|(inputs, targets)| Sequences { inputs, targets, tokens: self.tokens as u32 })
     }
 
-    /// Checks that its tokens are in the vocabulary of `plan` and its sequences have at most
-    /// `longest` tokens.
+    /// Checks that its tokens are in the vocabulary of `plan`, its sequences have at most `longest`
+    /// tokens, and at least one target counts.
     pub(super) fn check(&self, plan: &Plan, longest: u32) -> Result<(), Error> {
         if self.inputs.is_empty() || self.tokens > longest as usize {
             return Err(Error::Input(format!(
@@ -84,7 +116,14 @@ impl Batch {
             )));
         }
         let vocab = plan.spec.vocab;
-        let mut all = self.inputs.iter().chain(&self.targets);
+        let targets = self.targets.iter().filter(|target| **target != IGNORED);
+        if targets.clone().next().is_none() {
+            return Err(Error::Input(
+                "no target of the batch counts, so there is nothing to learn; give at least one token a target"
+                    .to_owned(),
+            ));
+        }
+        let mut all = self.inputs.iter().chain(targets);
         match all.find(|token| **token >= vocab) {
             None => Ok(()),
             Some(bad) => Err(Error::Input(format!(

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Batch;
+use super::{Batch, Masking};
 use crate::error::counted;
 use crate::weights::{Mapped, mix};
 use crate::{Error, files};
@@ -213,6 +213,7 @@ pub struct RandomWindows {
     offsets: u64,
     /// Number of windows in an epoch.
     windows: u64,
+    masking: Option<Masking>,
 }
 
 impl RandomWindows {
@@ -247,7 +248,14 @@ impl RandomWindows {
             seed,
             offsets: (places - (windows - 1) * tokens) as u64,
             windows: windows as u64,
+            masking: None,
         })
+    }
+
+    /// The same windows with tokens hidden by `masking`. A window that is visited again in another
+    /// epoch has other hidden tokens.
+    pub fn masked(self, masking: Masking) -> RandomWindows {
+        RandomWindows { masking: Some(masking), ..self }
     }
 
     /// Batch `number`. The data repeat, so there is a batch for every number.
@@ -272,7 +280,11 @@ impl RandomWindows {
             let start = offset + window * self.tokens;
             self.data.copy(start..start + self.tokens + 1, &mut texts);
         }
-        Batch::next_tokens(&texts, self.tokens).expect("windows of one length")
+        let batch = Batch::next_tokens(&texts, self.tokens).expect("windows of one length");
+        match &self.masking {
+            Some(masking) => batch.masked(masking, windows),
+            None => batch,
+        }
     }
 }
 
@@ -341,6 +353,38 @@ mod tests {
             let batch = random.batch(2);
             batch.parts(1).map(|part| part.inputs.to_vec()).collect::<Vec<_>>()
         });
+    }
+
+    /// Hidden tokens depend on a window's number, not on the size of the batch.
+    #[test]
+    fn windows_with_hidden_tokens() {
+        let data = Tokens::from((0..1000).collect::<Vec<u32>>());
+        let masking = Masking { token: 1000, vocab: 1000, seed: 5 };
+        let random = |sequences| RandomWindows::new(data.clone(), sequences, 9, 3).unwrap();
+        let rows = |sequences, after| -> Vec<(Vec<u32>, Vec<u32>)> {
+            let batch = random(sequences).masked(masking).batch_after(after);
+            let parts = batch.parts(1);
+            parts.map(|part| (part.inputs.to_vec(), part.targets.to_vec())).collect()
+        };
+        let whole = rows(230, 5);
+        let parts = [rows(4, 5), rows(225, 9), rows(1, 234)].concat();
+        assert_eq!(parts, whole);
+        let plain = random(230).batch_after(5);
+        let plain: Vec<&[u32]> = plain.parts(1).map(|part| part.inputs).collect();
+        for ((inputs, targets), text) in whole.iter().zip(&plain) {
+            for ((input, target), token) in inputs.iter().zip(targets).zip(*text) {
+                assert!(*target == *token || (*target == Batch::IGNORED && input == token));
+            }
+        }
+        // The second epoch has the same windows if the offsets agree, with other hidden tokens.
+        let epoch = random(1).windows();
+        let hidden = |epoch_number: u64| -> Vec<usize> {
+            let all = rows(epoch as usize, epoch_number * epoch);
+            let targets = all.into_iter().flat_map(|(_, targets)| targets);
+            let hidden = targets.enumerate().filter(|(_, target)| *target != Batch::IGNORED);
+            hidden.map(|(at, _)| at).collect()
+        };
+        assert_ne!(hidden(0), hidden(1));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use gpt_plan::{Recompute, Spec, TrainShape};
 use serde::{Deserialize, Serialize};
 
+use super::Objective;
 use crate::Error;
 use crate::engine::Precision;
 use crate::error::counted;
@@ -119,6 +120,13 @@ pub struct TrainerSettings {
     pub dropout: Option<f32>,
     /// Seed of the dropout masks.
     pub seed: u64,
+    /// What the model learns. [`Trainer::evaluate`](super::Trainer::evaluate) measures it, and a
+    /// run resumes with the same objective only. [`RandomWindows::masked`] makes batches for
+    /// masked tokens.
+    ///
+    /// [`RandomWindows::masked`]: super::RandomWindows::masked
+    #[serde(default, skip_serializing_if = "Objective::is_next_token")]
+    pub objective: Objective,
 }
 
 /// Serde's definition of [`Recompute`], which `gpt-plan` does not serialize.
@@ -140,6 +148,7 @@ impl Default for TrainerSettings {
             recompute: Recompute::Nothing,
             dropout: None,
             seed: 0,
+            objective: Objective::NextToken,
         }
     }
 }
@@ -212,7 +221,7 @@ impl TrainerSettings {
                 counted(tokens as usize, "token")
             )));
         }
-        Ok(())
+        self.objective.check(spec)
     }
 }
 

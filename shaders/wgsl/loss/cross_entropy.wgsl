@@ -1,12 +1,16 @@
 // The loss of a row of logits, -ln softmax(logits)[target], and its gradient with respect to the
 // products of the head: (softmax(logits) - onehot(target)), times the slope of the logit and the
-// scale of the pass. The gradient replaces the logits.
+// scale of the pass. The gradient replaces the logits. A row whose target is IGNORED has the loss 0
+// and the gradient 0.
 
 // The type of a maximum, and workgroup memory for it.
 alias ScratchValue = f32;
 
 const WEIGHTS: u32 = 0u;
 const PARTIALS: u32 = WORKGROUP_SIZE;
+
+// The target of a row that does not count. `IGNORED` in `gpt-runtime/src/engine/mod.rs` is equal.
+const IGNORED: u32 = 0xffffffffu;
 
 var<workgroup> scratch: array<ScratchValue, 2u * WORKGROUP_SIZE>;
 
@@ -18,6 +22,10 @@ fn work(group: vec3<u32>, invocation: u32) {
     let row = pass_uniform.first + group.y;
     let start = group.y * VOCAB_STRIDE;
     let target_token = targets[row];
+    let counts = target_token != IGNORED;
+    if invocation == 0u && !counts {
+        losses[row] = 0.0;
+    }
     var own = -3.4e38;
     for (var i = invocation; i < VOCAB; i += WORKGROUP_SIZE) {
         own = max(own, logits[start + i]);
@@ -36,6 +44,8 @@ fn work(group: vec3<u32>, invocation: u32) {
             losses[row] = log(sum) - below;
             d -= 1.0;
         }
-        logits[start + i] = d * logit_slope(own_logit) * pass_uniform.scale;
+        // Not a factor of 0, whose product with an infinite slope is not a number.
+        let gradient = d * logit_slope(own_logit) * pass_uniform.scale;
+        logits[start + i] = select(0.0, gradient, counts);
     }
 }

@@ -58,6 +58,15 @@ fn every_odd_spec() {
 }
 
 #[test]
+fn ignored_targets() {
+    for (name, spec) in training::ignoring() {
+        for isa in Isa::available() {
+            training::check_ignored(name, &spec, &engine(isa, 2), BOUND);
+        }
+    }
+}
+
+#[test]
 fn every_instruction_set() {
     for isa in Isa::available() {
         for (name, spec) in [("gpt2", specs::gpt2()), ("smollm2", specs::smollm2())] {

@@ -41,6 +41,14 @@ fn every_file() {
 }
 
 #[test]
+fn ignored_targets() {
+    let Some(device) = gpu::device() else { return };
+    for (name, spec) in training::ignoring() {
+        training::check_ignored(name, &spec, &engine(device.clone()), BOUND);
+    }
+}
+
+#[test]
 #[ignore = "long on a software adapter; CI runs it"]
 fn every_pair_of_files() {
     check_covering(Cover::Pairs);

@@ -18,6 +18,7 @@ mod gpu_f16;
 mod gpu_gradients;
 mod gpu_parity;
 mod long_context;
+mod masked_tokens;
 mod not_numbers;
 mod observations;
 mod oracle_gradients;

@@ -2,7 +2,7 @@
 //! specs.
 
 use gpt_plan::{Dropout, Format, Site, Spec};
-use gpt_runtime::__private::engine::Sequences;
+use gpt_runtime::__private::engine::{IGNORED, Sequences};
 use gpt_tests::oracle::{Gpt, Masks, Matrix, Parameters};
 use gpt_tests::unit_gain::UnitGain;
 use gpt_tests::{specs, tokens};
@@ -83,6 +83,27 @@ fn gradients_with_dropout_match_finite_differences() {
         let (mut gpt, [inputs, targets], tokens) = subject(name, &spec, 2, 3);
         let batch = Sequences { inputs: &inputs, targets: &targets, tokens };
         check(name, &mut gpt, &batch, Dropout::new(0.3, 5));
+    }
+}
+
+/// Three sequences: one with two targets, one with a single target, and one without any.
+#[test]
+fn gradients_with_ignored_targets_match_finite_differences() {
+    let names = ["encoder", "masked_words", "gpt2", "softcap"];
+    for (name, spec) in specs::odd().into_iter().filter(|(name, _)| names.contains(name)) {
+        let (mut gpt, [inputs, mut targets], tokens) = subject(name, &spec, 3, 4);
+        for (row, target) in targets.iter_mut().enumerate() {
+            if ![0, 3, 6].contains(&row) {
+                *target = IGNORED;
+            }
+        }
+        let batch = Sequences { inputs: &inputs, targets: &targets, tokens };
+        check(name, &mut gpt, &batch, None);
+        // The mean over the three targets.
+        let sum =
+            2.0 * gpt.loss(&inputs[..4], &targets[..4]) + gpt.loss(&inputs[4..8], &targets[4..8]);
+        let loss = gpt.batch_loss(&batch, None);
+        assert!((loss - sum / 3.0).abs() < 1e-14, "{name}: {loss} is not {}", sum / 3.0);
     }
 }
 

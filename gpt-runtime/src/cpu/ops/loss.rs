@@ -5,6 +5,7 @@ use gpt_plan::Formula;
 use super::RowsOut;
 use crate::cpu::device::CpuDevice;
 use crate::cpu::pool::Disjoint;
+use crate::engine::IGNORED;
 use gpt_simd::{Kernels, Running};
 
 /// The number of logits whose gradients are computed together if there is a slope. The slope is a
@@ -12,7 +13,8 @@ use gpt_simd::{Kernels, Running};
 const BLOCK: usize = 256;
 
 /// Writes the loss of each row to `losses`, and replaces the row's logits by their gradients times
-/// `scale`; with `slope`, also times the slope of each logit.
+/// `scale`; with `slope`, also times the slope of each logit. A row whose target is [`IGNORED`] has
+/// the loss 0 and the gradient 0.
 pub fn cross_entropy(
     device: &CpuDevice,
     targets: &[u32],
@@ -26,6 +28,11 @@ pub fn cross_entropy(
     device.each_row(targets.len(), |row| {
         // SAFETY: each row is written by one task.
         let (logits, loss) = unsafe { (logits.row(row), losses.part(row, 1)) };
+        if targets[row] == IGNORED {
+            logits.fill(0.0);
+            loss[0] = 0.0;
+            return;
+        }
         let target = targets[row] as usize;
         let target_logit = logits[target];
         let mut state = Running::EMPTY;

@@ -125,19 +125,19 @@ fn beside(folder: &Path, config: &Json, inner: tokenizers::Tokenizer) -> Result<
         source.stop_ids.extend(stop_ids(&optional(&folder.join(name))?));
     }
     source.templates = templates(folder, config)?;
+    let is_mask = |(name, _): &(String, String)| name == "mask_token";
+    if !source.special_tokens.iter().any(is_mask) {
+        // Older files have special tokens in a file of their own.
+        let map = optional(&folder.join("special_tokens_map.json"))?;
+        source.special_tokens.extend(special_tokens(&map).into_iter().filter(is_mask));
+    }
     Ok(source)
 }
 
 /// Adds the special tokens that a `tokenizer_config.json` names, and whether a text begins with
 /// BOS.
 pub fn with_config(config: &Json, inner: tokenizers::Tokenizer) -> Source {
-    // A special token is a string, or an object with a `content`.
-    let token = |key: &&str| {
-        let value = config.get(key)?;
-        let text = value.as_str().or_else(|| value.get("content")?.as_str())?;
-        Some(((*key).to_owned(), text.to_owned()))
-    };
-    let tokens: Vec<(String, String)> = SPECIAL.iter().filter_map(token).collect();
+    let tokens = special_tokens(config);
     let eos = tokens.iter().find(|(name, _)| name == "eos_token");
     Source {
         stop_ids: eos.and_then(|(_, token)| inner.token_to_id(token)).into_iter().collect(),
@@ -146,6 +146,17 @@ pub fn with_config(config: &Json, inner: tokenizers::Tokenizer) -> Source {
         adds_bos: config.get("add_bos_token").and_then(Json::as_bool),
         inner,
     }
+}
+
+/// The special tokens in a `tokenizer_config.json` or `special_tokens_map.json`: strings, or
+/// objects with a `content`.
+fn special_tokens(config: &Json) -> Vec<(String, String)> {
+    let token = |key: &&str| {
+        let value = config.get(key)?;
+        let text = value.as_str().or_else(|| value.get("content")?.as_str())?;
+        Some(((*key).to_owned(), text.to_owned()))
+    };
+    SPECIAL.iter().filter_map(token).collect()
 }
 
 /// The tokens that end a text, according to a `config.json` or `generation_config.json`.

@@ -32,8 +32,10 @@ const MODEL: &str = "model.safetensors";
 const MOMENTS: &str = "moments.safetensors";
 const STATE: &str = "state.json";
 
-/// Incremented whenever an older program could misread a newer file.
-const VERSION: u32 = 1;
+/// The newest version. It was incremented whenever an older program could misread a newer file:
+/// version 2 has an objective other than the next token. Files that version 1 can express have
+/// version 1.
+const VERSION: u32 = 2;
 
 /// The contents of `state.json`.
 #[derive(Serialize, Deserialize)]
@@ -79,10 +81,10 @@ impl SavedRun {
         };
         let value: Value = serde_json::from_slice(&text).map_err(|e| damaged(&e))?;
         let version = value.get("version").and_then(Value::as_u64);
-        if version != Some(VERSION.into()) {
+        if version.is_none_or(|version| !(1..=VERSION.into()).contains(&version)) {
             let found = version.map_or("none".to_owned(), |v| v.to_string());
             return Err(damaged(&format!(
-                "its version is {found}, and this program reads version {VERSION}"
+                "its version is {found}, and this program reads versions 1 to {VERSION}"
             )));
         }
         let state: State = serde_json::from_value(value).map_err(|e| damaged(&e))?;
@@ -130,8 +132,8 @@ impl<M: Gpt> Trainer<M> {
     /// every further step equals the uninterrupted run's, bit for bit.
     ///
     /// # Errors
-    /// Fails if the checkpoint is damaged or belongs to another model, or if [`new`](Self::new)
-    /// fails.
+    /// Fails if the checkpoint is damaged, belongs to another model, or has another objective, or
+    /// if [`new`](Self::new) fails.
     pub fn resume(
         device: &Device,
         saved: &SavedRun,
@@ -172,6 +174,13 @@ impl<M> Trainer<M> {
                 plan.name
             )));
         }
+        let (begun, given) = (saved.settings().objective, settings.objective);
+        if begun != given {
+            return Err(Error::Input(format!(
+                "{} is a checkpoint of a run that learns {begun}, and cannot continue with {given}",
+                saved.folder.display()
+            )));
+        }
         let weights = weights::open(&saved.folder.join(MODEL), plan, Some(Format::F32))?;
         // Damaged files are refused before the trainer allocates its memory.
         let moments = saved.folder.join(MOMENTS);
@@ -209,7 +218,7 @@ impl<M> Trainer<M> {
         }
         let (plan, step) = (self.vtable.plan, self.steps);
         let state = State {
-            version: VERSION,
+            version: if self.settings.objective.is_next_token() { 1 } else { VERSION },
             model: plan.name.to_string(),
             step,
             settings: self.settings.clone(),

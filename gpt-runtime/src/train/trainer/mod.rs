@@ -148,7 +148,7 @@ impl<M> Trainer<M> {
     }
 
     /// Trains on `batch`: forward, backward, and a step of the optimizer. Returns the mean loss of
-    /// its tokens before the step, in nats. A batch with more sequences than one pass takes is
+    /// its targets before the step, in nats. A batch with more sequences than one pass takes is
     /// split into several passes, whose gradients are added up. The result then differs only in
     /// rounding and in the dropout masks.
     ///
@@ -163,13 +163,13 @@ impl<M> Trainer<M> {
     pub fn step(&mut self, batch: &Batch) -> Result<f64, Error> {
         self.check(batch)?;
         let loss_scale = self.loss_scale.map_or(1.0, |scale| scale.value());
-        let scale = loss_scale / batch.rows() as f32;
+        let scale = loss_scale / batch.counted() as f32;
         let mut sum = 0.0;
         for (i, part) in batch.parts(self.settings.batch).enumerate() {
             let options = Learn { first: i == 0, scale, dropout: self.dropout(i as u64) };
             sum += self.engine.learn(&part, &options)?;
         }
-        let loss = sum / batch.rows() as f64;
+        let loss = sum / batch.counted() as f64;
         if !loss.is_finite() {
             return Err(self.diverged("loss", loss));
         }
@@ -230,7 +230,7 @@ impl<M> Trainer<M> {
         let loss_scale = self.loss_scale.map_or(1.0, |scale| scale.value());
         let options = Learn {
             first: true,
-            scale: loss_scale / batch.rows() as f32,
+            scale: loss_scale / batch.counted() as f32,
             dropout: self.dropout(0),
         };
         let update = self.next_update(loss_scale);
@@ -239,7 +239,7 @@ impl<M> Trainer<M> {
         Ok(profile)
     }
 
-    /// The mean loss of `batch` without dropout, in nats per token. Changes nothing.
+    /// The mean loss of the targets of `batch` without dropout, in nats per token. Changes nothing.
     ///
     /// # Errors
     /// Fails if the batch does not fit the trainer, as in [`step`](Self::step), or if the device is
@@ -250,28 +250,34 @@ impl<M> Trainer<M> {
         for part in batch.parts(self.settings.batch) {
             sum += self.engine.evaluate(&part)?;
         }
-        Ok(sum / batch.rows() as f64)
+        Ok(sum / batch.counted() as f64)
     }
 
     /// The mean loss of all `tokens` except the first, in nats per token. They are split into
-    /// windows of the length that [`Self::tokens`] returns.
+    /// windows of the length that [`Self::tokens`] returns. If the [objective] is masked tokens, it
+    /// is the mean loss of the hidden ones, which are the same in each call.
+    ///
+    /// [objective]: TrainerSettings::objective
     ///
     /// # Errors
     /// Fails if there are fewer than two tokens, one is outside the vocabulary, or the device is
     /// lost.
     pub fn evaluate(&mut self, tokens: &Tokens) -> Result<f64, Error> {
-        let (mut sum, mut rows) = (0.0, 0);
+        let (mut sum, mut targets, mut windows) = (0.0, 0, 0);
+        let objective = self.settings.objective;
         for batch in tokens.windows(self.settings.batch as usize, self.tokens() as usize) {
-            sum += self.loss(&batch)? * batch.rows() as f64;
-            rows += batch.rows();
+            let batch = objective.validation(batch, windows);
+            sum += self.loss(&batch)? * batch.counted() as f64;
+            targets += batch.counted();
+            windows += batch.sequences() as u64;
         }
-        if rows == 0 {
+        if targets == 0 {
             return Err(Error::Input(format!(
                 "{} cannot be evaluated: at least 2 are needed",
                 counted(tokens.len(), "token")
             )));
         }
-        Ok(sum / rows as f64)
+        Ok(sum / targets as f64)
     }
 
     /// The current model, on the trainer's device.

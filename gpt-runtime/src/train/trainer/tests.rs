@@ -2,7 +2,7 @@ use gpt_plan::{Format, Spec, TrainShape};
 
 use super::*;
 use crate::engine::TensorState;
-use crate::train::{AdamW, RandomWindows, Schedule};
+use crate::train::{AdamW, Masking, Objective, RandomWindows, Schedule};
 use crate::weights::{RandomWeights, testing};
 
 fn settings() -> TrainerSettings {
@@ -47,6 +47,55 @@ fn a_text_is_learned_and_generated() {
     rest.copy(0..10, &mut window);
     let next = session.push(&window[..9]).unwrap().argmax();
     assert_eq!(next, window[9]);
+}
+
+/// The loss is the mean over the targets that count, also if passes have different numbers of them.
+#[test]
+fn ignored_targets_do_not_count() {
+    let whole = RandomWindows::new(text(), 6, 16, 1).unwrap().batch(0);
+    let some = |count: &dyn Fn(usize) -> bool| {
+        let part = whole.parts(6).next().unwrap();
+        let targets = part.targets.iter().enumerate();
+        let targets = targets.map(|(row, t)| if count(row) { *t } else { Batch::IGNORED });
+        Batch::new(part.inputs.to_vec(), targets.collect(), 16).unwrap()
+    };
+    let (a, b) = (some(&|row| row < 5), some(&|row| row >= 5));
+    assert_eq!((a.counted(), b.counted(), whole.counted()), (5, 91, 96));
+    for batch in [6, 2] {
+        let mut trainer = trainer(TrainerSettings { batch, ..settings() });
+        let [of_a, of_b, of_all] = [&a, &b, &whole].map(|batch| trainer.loss(batch).unwrap());
+        let mean = (5.0 * of_a + 91.0 * of_b) / 96.0;
+        assert!((of_all / mean - 1.0).abs() < 1e-6, "{of_all} is not {mean}");
+        // A step reports the same loss.
+        let of_step = trainer.step(&a).unwrap();
+        assert!((of_step / of_a - 1.0).abs() < 1e-6, "{of_step} is not {of_a}");
+    }
+    // Also the gradient: its norm does not depend on the division into passes.
+    let norm = |batch| {
+        let mut trainer = trainer(TrainerSettings { batch, ..settings() });
+        trainer.step(&b).unwrap();
+        trainer.gradient_norm()
+    };
+    assert!((norm(6) / norm(2) - 1.0).abs() < 1e-5);
+    let error = trainer(settings()).step(&some(&|_| false)).unwrap_err();
+    assert!(error.is_input() && error.to_string().contains("no target"), "{error}");
+}
+
+/// A validation of masked tokens is the mean loss of tokens that are always the same.
+#[test]
+fn a_validation_of_masked_tokens_is_repeatable() {
+    let mask = gpt_plan::Pattern::all(gpt_plan::Mask::Bidirectional);
+    let plan = testing::plan(&Spec { mask, ..testing::gpt2_spec() });
+    let objective = Objective::Masked(Masking { token: 39, vocab: 37, seed: 5 });
+    let of = |batch, objective| {
+        of_plan(plan, TrainerSettings { batch, objective, ..settings() }).evaluate(&text()).unwrap()
+    };
+    let masked = of(4, objective);
+    assert_eq!(masked, of(4, objective));
+    assert!((masked / of(3, objective) - 1.0).abs() < 1e-6);
+    let seed = Objective::Masked(Masking { token: 39, vocab: 37, seed: 6 });
+    assert_ne!(masked, of(4, seed));
+    assert!((masked - 40f64.ln()).abs() < 0.3, "{masked}");
 }
 
 #[test]

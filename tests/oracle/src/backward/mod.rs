@@ -7,8 +7,8 @@
 //! differences check every tensor of every odd spec.
 //!
 //! The loss is the mean cross-entropy: minus the logarithm of the probability that the model gives
-//! to each target. Sequences of a batch are independent, except that dropout numbers elements
-//! across the whole batch.
+//! to each target, over the targets that are not [`IGNORED`]. Sequences of a batch are independent,
+//! except that dropout numbers elements across the whole batch.
 
 mod attention;
 mod block;
@@ -16,7 +16,7 @@ mod linear;
 mod norm;
 
 use gpt_plan::{Dropout, Site};
-use gpt_runtime::__private::engine::Sequences;
+use gpt_runtime::__private::engine::{IGNORED, Sequences};
 
 use super::activation::slope;
 use super::matrix::linear as apply;
@@ -45,9 +45,15 @@ fn each<'a>(
         .map(move |(sequence, (inputs, targets))| (inputs, targets, Masks { dropout, sequence }))
 }
 
-/// The sum of all rows' losses: minus the log softmax at each target.
+/// The number of targets that count.
+fn counted(targets: &[u32]) -> f64 {
+    targets.iter().filter(|target| **target != IGNORED).count() as f64
+}
+
+/// The sum of the losses of all rows whose targets count: minus the log softmax at each target.
 fn cross_entropy(logits: &Matrix, targets: &[u32]) -> f64 {
-    let losses = logits.iter_rows().zip(targets).map(|(row, &target)| {
+    let rows = logits.iter_rows().zip(targets).filter(|(_, target)| **target != IGNORED);
+    let losses = rows.map(|(row, &target)| {
         let max = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let sum: f64 = row.iter().map(|x| (x - max).exp()).sum();
         max + sum.ln() - row[target as usize]
@@ -66,13 +72,13 @@ impl Gpt {
         self.batch_gradients(&one(tokens, targets), None).1
     }
 
-    /// The mean loss over all tokens of all sequences, with `dropout`.
+    /// The mean loss over all targets that count, of all sequences, with `dropout`.
     pub fn batch_loss(&self, batch: &Sequences<'_>, dropout: Option<Dropout>) -> f64 {
         let losses = each(batch, dropout).map(|(tokens, targets, masks)| {
             let logits = self.pass(tokens, masks).logits;
             cross_entropy(&logits, targets)
         });
-        losses.sum::<f64>() / batch.targets.len() as f64
+        losses.sum::<f64>() / counted(batch.targets)
     }
 
     /// The loss and its gradient with respect to every parameter.
@@ -81,7 +87,7 @@ impl Gpt {
         batch: &Sequences<'_>,
         dropout: Option<Dropout>,
     ) -> (f64, Parameters) {
-        let n = batch.targets.len() as f64;
+        let n = counted(batch.targets);
         let mut loss = 0.0;
         let mut gradients = self.parameters.zeros();
         for (tokens, targets, masks) in each(batch, dropout) {
@@ -123,6 +129,9 @@ impl Gpt {
         // The gradient of cross-entropy: the predicted distribution minus the target's.
         let predicted = logits.map_rows(softmax);
         let d_products = Matrix::from_fn(logits.rows, logits.columns, |row, token| {
+            if targets[row] == IGNORED {
+                return 0.0;
+            }
             let is_target = f64::from(u8::from(targets[row] as usize == token));
             let scale = self.spec.logit_scale.unwrap_or(1.0);
             // The derivative of c tanh(x / c) is 1 / cosh^2(x / c).

@@ -1,0 +1,97 @@
+//! Fills the blanks of a text: what a bidirectional model predicts for its mask tokens.
+//!
+//! One pass reads the whole text. Each blank gets the probabilities of all tokens in its place, as
+//! if the other blanks stayed blank.
+
+use crate::Error;
+use crate::model::Model;
+use crate::session::likeliest;
+
+/// A text with filled blanks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Filled {
+    /// The text with the likeliest token in each blank, as the tokenizer decodes it.
+    pub text: String,
+    /// The blanks, in the order of the text.
+    pub blanks: Vec<Blank>,
+}
+
+/// What may stand in a blank.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Blank {
+    /// The position of the mask token among the tokens of the text.
+    pub position: usize,
+    /// The likeliest tokens, the likeliest first.
+    pub candidates: Vec<Candidate>,
+}
+
+/// A token that may stand in a blank.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Candidate {
+    /// Its id.
+    pub token: u32,
+    /// Its text; the name of a special token.
+    pub text: String,
+    /// Its probability among all tokens.
+    pub probability: f32,
+}
+
+impl<M> Model<M> {
+    /// Fills the mask tokens in `text`, such as `[MASK]`, and returns the `candidates` likeliest
+    /// tokens of each. The tokenizer says what its mask token is called
+    /// ([`Tokenizer::mask_token`](crate::Tokenizer::mask_token)).
+    ///
+    /// # Errors
+    /// Fails if the model is causal, if its tokenizer has no mask token, if the text has no mask
+    /// token or is longer than the context, if `candidates` is 0, or if the device fails.
+    pub fn fill(&self, text: &str, candidates: usize) -> Result<Filled, Error> {
+        let plan = self.plan();
+        if plan.spec.is_causal() {
+            return Err(Error::Input(format!(
+                "{} is causal: it continues texts and does not read what follows a blank; take a bidirectional model",
+                plan.name
+            )));
+        }
+        if candidates == 0 {
+            return Err(Error::Input(
+                "0 tokens were requested for each blank; request at least 1".to_owned(),
+            ));
+        }
+        let tokenizer = self.tokenizer()?;
+        let (name, mask) = tokenizer.mask_token().ok_or_else(|| {
+            Error::tokenizer(format!(
+                "the tokenizer of {} has no mask token, so it has no blanks to fill",
+                plan.name
+            ))
+        })?;
+        let mut ids = tokenizer.encode_prompt(text)?;
+        if !ids.contains(&mask) {
+            return Err(Error::Input(format!(
+                "the text has no {name}; write {name} where a token is missing"
+            )));
+        }
+        let capacity = ids.len().min(plan.spec.context as usize) as u32;
+        let mut session = self.session().capacity(capacity).all_logits().open()?;
+        let most = candidates.min(plan.spec.vocab as usize);
+        let mut found = Vec::new();
+        session.each_logits(&ids, |position, logits| {
+            if ids[position] == mask {
+                found.push((position, likeliest(logits, most)));
+            }
+        })?;
+        let mut blanks = Vec::with_capacity(found.len());
+        for (position, tokens) in found {
+            let candidate = |(token, log_probability): (u32, f32)| -> Result<Candidate, Error> {
+                Ok(Candidate {
+                    token,
+                    text: tokenizer.text_of(token)?,
+                    probability: log_probability.exp(),
+                })
+            };
+            let candidates = tokens.into_iter().map(candidate).collect::<Result<Vec<_>, _>>()?;
+            ids[position] = candidates[0].token;
+            blanks.push(Blank { position, candidates });
+        }
+        Ok(Filled { text: tokenizer.decode(&ids)?, blanks })
+    }
+}
