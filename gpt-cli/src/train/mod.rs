@@ -10,9 +10,9 @@
 //! record its losses.
 
 mod corpus;
-mod curve;
+pub mod curve;
 mod lock;
-mod log;
+pub mod log;
 mod options;
 mod progress;
 mod run;

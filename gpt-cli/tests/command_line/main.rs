@@ -20,6 +20,7 @@ mod large_text;
 mod memory;
 #[cfg(unix)]
 mod pipes;
+mod plot;
 mod specs;
 #[cfg(target_os = "linux")]
 mod terminal;
