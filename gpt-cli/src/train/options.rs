@@ -8,9 +8,10 @@ use gpt_runtime::{AdamW, TrainerSettings};
 use gpt_runtime::{Format, Plan};
 use serde::{Deserialize, Serialize};
 
-use crate::output::Failure;
+use crate::output::{self, Failure};
 
-/// The settings of a run. Most defaults are nanoGPT's for small character-level models.
+/// The settings of a run. Most defaults are nanoGPT's for small character-level models. Hidden
+/// options are in the book, and not in the help, which fills a screen.
 #[derive(Args, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Options {
@@ -35,20 +36,23 @@ pub struct Options {
     /// Warm-up steps of the learning rate [default: 100]
     #[arg(long, value_name = "N")]
     pub warmup: Option<u64>,
-    /// Decay after the warm-up: constant, linear, cosine [default: cosine]
+    /// Decay: cosine, linear, constant, wsd, wsd-linear [default: cosine]
     #[arg(long, value_enum, value_name = "DECAY", hide_possible_values = true)]
     pub schedule: Option<DecayKind>,
+    /// Steps of the fall of wsd [default: a fifth of --steps]
+    #[arg(long, value_name = "N")]
+    pub decay_steps: Option<u64>,
     /// Weight decay of matrices [default: 0.1]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", hide = true)]
     pub weight_decay: Option<f32>,
     /// AdamW's decay of the first moment [default: 0.9]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", hide = true)]
     pub beta1: Option<f32>,
     /// AdamW's decay of the second moment [default: 0.99]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", hide = true)]
     pub beta2: Option<f32>,
     /// Largest gradient norm; 0 for no clipping [default: 1]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", hide = true)]
     pub clip: Option<f32>,
     /// Dropout probability [default: the model's]
     #[arg(long, value_name = "P")]
@@ -75,10 +79,10 @@ pub struct Options {
     #[arg(long, value_name = "N")]
     pub sample_every: Option<u64>,
     /// Tokens per sample [default: 200]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", hide = true)]
     pub sample_tokens: Option<usize>,
     /// Removes byte order marks from the text, and \r from its line ends
-    // Hidden, because the help fills a screen. Messages about such a text name the option.
+    // Messages about such a text name the option.
     #[arg(long, hide = true)]
     pub normalize_newlines: bool,
     /// Whether the run began from weights; stored in checkpoints.
@@ -91,6 +95,16 @@ pub enum DecayKind {
     Constant,
     Linear,
     Cosine,
+    /// Warm-up, stable, decay: a constant rate, then a fall like 1 - sqrt(x).
+    Wsd,
+    /// A constant rate, then a linear fall.
+    WsdLinear,
+}
+
+impl DecayKind {
+    fn is_stable(self) -> bool {
+        matches!(self, DecayKind::Wsd | DecayKind::WsdLinear)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -135,6 +149,8 @@ impl Options {
                 "the run began with --seed {begun} and cannot continue with {given}"
             )));
         }
+        let schedule = self.schedule.or(before.schedule);
+        let is_stable = schedule.is_some_and(DecayKind::is_stable);
         Ok(Options {
             steps: self.steps.or(before.steps),
             batch: self.batch.or(before.batch),
@@ -143,7 +159,9 @@ impl Options {
             lr: self.lr.or(before.lr),
             min_lr: self.min_lr.or(before.min_lr),
             warmup: self.warmup.or(before.warmup),
-            schedule: self.schedule.or(before.schedule),
+            schedule,
+            // A run that changes to another schedule drops the length of its fall.
+            decay_steps: self.decay_steps.or(before.decay_steps.filter(|_| is_stable)),
             weight_decay: self.weight_decay.or(before.weight_decay),
             beta1: self.beta1.or(before.beta1),
             beta2: self.beta2.or(before.beta2),
@@ -172,15 +190,34 @@ impl Options {
             ("eval-every", Some(self.eval_every())),
             ("save-every", Some(self.save_every())),
             ("sample-every", self.sample_every),
+            ("decay-steps", self.decay_steps),
         ] {
             above_zero(name, value)?;
         }
         let lr = self.lr.unwrap_or(if self.tuned { 3e-5 } else { 1e-3 });
         let (until, min_lr) = (self.steps(), self.min_lr.unwrap_or(lr / 10.0));
-        let decay = match self.schedule.unwrap_or(DecayKind::Cosine) {
+        let schedule = self.schedule.unwrap_or(DecayKind::Cosine);
+        if let Some(fall) = self.decay_steps {
+            if !schedule.is_stable() {
+                return Err(Failure::Input(
+                    "--decay-steps is the fall of --schedule wsd or wsd-linear; pass one of them"
+                        .to_owned(),
+                ));
+            }
+            if fall > until {
+                return Err(Failure::Input(format!(
+                    "--decay-steps is {fall}, and the run has {}; pass at most as many",
+                    output::counted(until as usize, "step")
+                )));
+            }
+        }
+        let from = until - self.decay_steps.unwrap_or(until / 5);
+        let decay = match schedule {
             DecayKind::Constant => Decay::None,
             DecayKind::Linear => Decay::Linear { until, min_lr },
             DecayKind::Cosine => Decay::Cosine { until, min_lr },
+            DecayKind::Wsd => Decay::StableSqrt { from, until, min_lr },
+            DecayKind::WsdLinear => Decay::StableLinear { from, until, min_lr },
         };
         Ok(TrainerSettings {
             optimizer: AdamW {

@@ -124,6 +124,38 @@ fn a_resumed_run_equals_an_uninterrupted_one() {
     assert_eq!(last(&whole), last(&halves));
 }
 
+/// As long as the fall has not begun, a run with the schedule `wsd` may get more steps.
+#[test]
+fn a_stable_run_may_get_more_steps() {
+    let dir = TestDir::new();
+    let run = |out: &str, more: &str| succeeds(&mut dir.train(out, more));
+    for (schedule, fall) in [("wsd", 0.5), ("wsd-linear", 0.75)] {
+        let [whole, halves] = ["whole", "halves"].map(|half| format!("{schedule}-{half}"));
+        let options = format!("--schedule {schedule} --decay-steps 4 --save-every 3 --min-lr 0");
+        run(&whole, &format!("{options} --steps 12"));
+        run(&halves, "--steps 8 --schedule constant --save-every 3");
+        run(&halves, &format!("--resume --steps 12 {options}"));
+        assert!(state(&dir.path(&whole), 12) == state(&dir.path(&halves), 12));
+        // A run that goes on keeps its schedule, which now ends later.
+        let lines = log(&dir.path(&halves));
+        let rate = |step| {
+            let line = lines.iter().find(|line| line["step"] == step).unwrap();
+            line["lr"].as_f64().unwrap() / 1e-3
+        };
+        assert!((rate(8) - 1.0).abs() < 1e-6, "{schedule}: {}", rate(8));
+        // The line of step 10 has the rate of the step before it: a quarter of the fall is done.
+        assert!((rate(10) - fall).abs() < 1e-6, "{schedule}: {}", rate(10));
+        run(&halves, "--resume --steps 14");
+        let text = fs::read_to_string(dir.path(&halves).join("checkpoint-14/state.json")).unwrap();
+        let state: Value = serde_json::from_str(&text).unwrap();
+        let kind = if schedule == "wsd" { "StableSqrt" } else { "StableLinear" };
+        let decay = &state["settings"]["schedule"]["decay"][kind];
+        assert_eq!((&decay["from"], &decay["until"]), (&10.into(), &14.into()), "{decay}");
+        // Another schedule has no fall of this length.
+        run(&halves, "--resume --steps 15 --schedule cosine");
+    }
+}
+
 #[test]
 fn a_killed_run_resumes_from_its_last_checkpoint() {
     let dir = TestDir::new();
@@ -265,6 +297,9 @@ fn failures_are_one_sentence() {
         (other("text.txt", "--batch 0"), "--batch is 0"),
         (other("text.txt", "--context 0"), "--context is 0"),
         (other("text.txt", "--lr="), "expected a number"),
+        (other("text.txt", "--decay-steps 2"), "the fall of --schedule wsd or wsd-linear"),
+        (other("text.txt", "--decay-steps 9 --steps 8 --schedule wsd"), "the run has 8 steps"),
+        (other("text.txt", "--decay-steps 0 --schedule wsd"), "--decay-steps is 0"),
         (other("text.txt", "--weights none.gguf"), "none.gguf"),
     ] {
         assert!(message.contains(part), "{part} is not in: {message}");
