@@ -7,7 +7,7 @@
 //!
 //! `options` has the settings, which are stored in checkpoints. `corpus` reads the text, and `text`
 //! tokenizes it. `run` is the training loop; `progress` shows its progress, and `log` and `curve`
-//! record its losses.
+//! record its losses. `validate` computes the validation loss, of a run or alone.
 
 mod corpus;
 pub mod curve;
@@ -17,6 +17,7 @@ mod options;
 mod progress;
 mod run;
 mod text;
+mod validate;
 
 use std::path::{Path, PathBuf};
 
@@ -40,26 +41,32 @@ use options::Options;
 use text::Text;
 
 #[derive(Args)]
+#[command(override_usage = "gpt train [OPTIONS] --out <DIR>")]
 #[command(after_help = "Examples:
   gpt train --model nano --data shakespeare.txt --out run
   gpt train --resume --out run --steps 4000")]
 pub struct Arguments {
     /// Built-in model: bard, nano, ... [default: the model in --weights]
     #[arg(long, hide_possible_values = true, value_parser = models::named())]
-    #[arg(required_unless_present_any = ["resume", "spec", "weights"], conflicts_with = "spec")]
+    #[arg(required_unless_present_any = ["resume", "spec", "weights", "validate_only"])]
+    #[arg(conflicts_with = "spec")]
     model: Option<&'static BuiltIn>,
     /// Declares the model with the keys of gpt_model!
     #[arg(long, value_name = "KEYS")]
     spec: Option<String>,
     /// UTF-8 text files or folders; the last tenth is for validation
-    #[arg(long, value_name = "TEXT", required_unless_present = "resume", num_args = 1..)]
+    #[arg(long, value_name = "TEXT", num_args = 1..)]
+    #[arg(required_unless_present_any = ["resume", "validate_only"])]
     data: Vec<PathBuf>,
     /// The folder of the run
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "validate_only")]
+    out: Option<PathBuf>,
     /// Resumes the run in DIR; options that are not given keep its values
     #[arg(long)]
     resume: bool,
+    /// Only prints the validation loss of the run in DIR, or of --weights
+    #[arg(long, conflicts_with = "resume")]
+    validate_only: bool,
     /// char, bpe:SIZE, or a file [default: from --weights, or char]
     #[arg(long, value_name = "T")]
     tokenizer: Option<String>,
@@ -76,6 +83,11 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// The folder of the run.
+    fn out(&self) -> &Path {
+        self.out.as_deref().unwrap_or(Path::new(""))
+    }
+
     fn names_a_model(&self) -> bool {
         self.model.is_some() || self.spec.is_some() || self.weights.is_some()
     }
@@ -126,14 +138,17 @@ struct Best {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    if arguments.validate_only {
+        return validate::run(arguments);
+    }
     interrupt::listen();
-    let lock = Lock::existing(&arguments.out)?;
+    let lock = Lock::existing(arguments.out())?;
     let checkpoint = checkpoint(arguments)?;
     let given = (!arguments.data.is_empty()).then(|| Data::Several(arguments.data.clone()));
     let (model, data, known) = match &checkpoint {
         None => {
             let data = given.clone().filter(|_| arguments.names_a_model());
-            let data = data.ok_or_else(|| nothing_to_resume(&arguments.out))?;
+            let data = data.ok_or_else(|| nothing_to_resume(arguments.out()))?;
             let weights = arguments.weights.as_deref();
             let model = models::choose(arguments.model, arguments.spec.as_deref(), weights)?;
             (model, data, None)
@@ -166,7 +181,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         return Err(Failure::Input(format!(
             "{} is not the text that the run in {} began with; pass that text, or start another run",
             corpus::names(data.paths()),
-            arguments.out.display()
+            arguments.out().display()
         )));
     }
     let device = arguments.device.open()?;
@@ -195,7 +210,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 /// The checkpoint to resume from; none for a new run.
 fn checkpoint(arguments: &Arguments) -> Result<Option<SavedRun>, Failure> {
-    let out = &arguments.out;
+    let out = arguments.out();
     let saved = SavedRun::latest(out)?;
     if !arguments.resume {
         if let Some(saved) = saved {

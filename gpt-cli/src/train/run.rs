@@ -12,8 +12,8 @@ use super::lock::Lock;
 use super::log::{self, Line, Log};
 use super::options::Options;
 use super::progress::Progress;
-use super::text::{Text, first_windows};
-use super::{Arguments, Best, Run, corpus, curve};
+use super::text::Text;
+use super::{Arguments, Best, Run, corpus, curve, validate};
 use crate::generate::stream;
 use crate::interrupt;
 use crate::models;
@@ -77,7 +77,7 @@ impl Loop {
         before: Option<Options>,
         lock: Option<Lock>,
     ) -> Result<Loop, Failure> {
-        let out = &arguments.out;
+        let out = arguments.out();
         let done = trainer.steps();
         let steps = run.options.steps();
         let line = run.line.clone().filter(|line| line.step == done && done > 0);
@@ -117,7 +117,7 @@ impl Loop {
         // From here on, the run writes files.
         std::fs::create_dir_all(out).map_err(|source| Error::Io {
             doing: "create",
-            path: out.clone(),
+            path: out.to_owned(),
             source,
         })?;
         let lock = match lock {
@@ -144,7 +144,7 @@ impl Loop {
             windows,
             log,
             progress: Progress::new(done, steps),
-            out: out.clone(),
+            out: out.to_owned(),
             json: arguments.json,
             trainer,
             text,
@@ -281,22 +281,12 @@ impl Loop {
     /// Computes the validation loss, and saves the model if it is the best so far. None if Ctrl-C
     /// was pressed.
     fn validate(&mut self) -> Result<Option<f64>, Failure> {
-        let (batch, tokens) = (self.trainer.settings().batch as usize, self.trainer.tokens());
-        let windows = self.run.options.eval_windows();
-        let text = first_windows(&self.text.validation, windows, tokens as usize);
-        let (mut sum, mut rows) = (0.0, 0);
         self.progress.doing("validating");
-        for batch in text.windows(batch, tokens as usize) {
-            if interrupt::pending() {
-                break;
-            }
-            sum += self.trainer.loss(&batch)? * batch.rows() as f64;
-            rows += batch.rows();
-        }
-        if rows == 0 || interrupt::pending() {
+        let windows = self.run.options.eval_windows();
+        let Some(loss) = validate::loss(&mut self.trainer, &self.text, windows)? else {
             return Ok(None);
-        }
-        let (step, loss) = (self.trainer.steps(), sum / rows as f64);
+        };
+        let (step, loss) = (self.trainer.steps(), loss.mean);
         if !loss.is_finite() {
             return Err(Failure::Runtime(Error::Diverged(format!(
                 "the training diverged: the validation loss of step {step} is {loss} (--eval-windows 0 continues without validation)"

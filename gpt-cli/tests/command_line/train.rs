@@ -268,6 +268,69 @@ fn fine_tuning_begins_where_the_weights_are() {
     assert!(message.contains("q4_k, q4_k_m, q5_k_m"), "{message}");
 }
 
+/// The names, sizes and contents of all files below `folder`.
+fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => found.extend(files(&path)),
+            false => found.push((path.clone(), fs::read(&path).unwrap())),
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn a_validation_alone_prints_the_loss_of_the_log() {
+    let dir = TestDir::new();
+    succeeds(&mut dir.train("run", "--steps 6 --eval-windows 9"));
+    let validate = |more: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gpt"));
+        command.args(["train", "--validate-only", "--device", "cpu", "--threads", "1"]);
+        command.args(more.split_whitespace()).current_dir(dir.0.path()).stdin(Stdio::null());
+        command
+    };
+    let figures = |more: &str| -> Value {
+        let output = succeeds(&mut validate(&format!("{more} --json")));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let logged = log(&dir.path("run")).last().unwrap()["val_loss"].clone();
+    fs::write(dir.path("other.txt"), LINES.repeat(61)).unwrap();
+    let before = files(dir.0.path());
+    // The run's options and tokens are used, so the loss is that of the log, bit for bit.
+    let run = figures("--out run");
+    assert_eq!((&run["val_loss"], &run["step"], &run["tokens"]), (&logged, &6.into(), &144.into()));
+    let one = figures("--out run --eval-windows 1");
+    assert!(one["tokens"] == 16 && one["val_loss"] != logged);
+    // Weights alone need a text, and are cut into windows of the same length if that is asked for.
+    let sizes = "--context 16 --eval-windows 9 --model nano --data text.txt";
+    let alone = figures(&format!("--weights run {sizes}"));
+    let close = |a: &Value| (a.as_f64().unwrap() / logged.as_f64().unwrap() - 1.0).abs() < 1e-6;
+    assert!(close(&alone["val_loss"]) && alone["step"].is_null(), "{alone}");
+    let output = succeeds(&mut validate("--out run"));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let loss = format!("validation loss {:.4} nats per token of run", logged.as_f64().unwrap());
+    assert!(text.starts_with(&loss) && text.ends_with(", 144 tokens\n"), "{text}");
+    assert!(files(dir.0.path()) == before, "a validation has written something");
+    for (more, part) in [
+        ("", "validates a run (--out DIR), or --weights with a text (--data)"),
+        ("--weights run", "validates a run (--out DIR), or --weights with a text (--data)"),
+        ("--out none", "none has no checkpoint to validate"),
+        ("--out run --eval-windows 0", "there is nothing to validate"),
+        ("--out run --context 65", "1 to 64 tokens"),
+        ("--out run --resume", "cannot be used with"),
+        ("--out run --data other.txt", "is not the text of the run"),
+    ] {
+        let message = fails(&mut validate(more), 2);
+        assert!(message.contains(part), "{part} is not in: {message}");
+    }
+    fs::write(dir.path("run/val.bin"), [1, 2, 3]).unwrap();
+    fs::remove_file(dir.path("text.txt")).unwrap();
+    assert!(fails(&mut validate("--out run"), 2).contains("text.txt"));
+}
+
 #[test]
 fn failures_are_one_sentence() {
     let dir = TestDir::new();
