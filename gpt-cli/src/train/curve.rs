@@ -90,7 +90,7 @@ pub fn compare(path: &Path, runs: &[Run<'_>]) -> Result<(), Error> {
 /// A name without characters that XML forbids.
 fn readable(name: &str) -> String {
     let shown =
-        |c: char| if c.is_control() || c >= '\u{fffe}' && c <= '\u{ffff}' { '?' } else { c };
+        |c: char| if c.is_control() || ('\u{fffe}'..='\u{ffff}').contains(&c) { '?' } else { c };
     name.chars().map(shown).collect()
 }
 

@@ -72,6 +72,9 @@ pub struct Options {
     /// Most windows per validation; 0 for no validation [default: all]
     #[arg(long, value_name = "N")]
     pub eval_windows: Option<usize>,
+    /// Stops after N validations in a row without a lower loss; 0 for never [default: never]
+    #[arg(long, value_name = "N")]
+    pub early_stop: Option<u64>,
     /// Steps between checkpoints [default: --eval-every]
     #[arg(long, value_name = "N")]
     pub save_every: Option<u64>,
@@ -172,6 +175,7 @@ impl Options {
             seed: before.seed,
             eval_every: self.eval_every.or(before.eval_every),
             eval_windows: self.eval_windows.or(before.eval_windows),
+            early_stop: self.early_stop.or(before.early_stop),
             save_every: self.save_every.or(before.save_every),
             sample_every: self.sample_every.or(before.sample_every),
             sample_tokens: self.sample_tokens.or(before.sample_tokens),
@@ -273,6 +277,11 @@ impl Options {
 
     pub fn eval_windows(&self) -> usize {
         self.eval_windows.unwrap_or(usize::MAX)
+    }
+
+    /// The validations without a lower loss after which the run stops.
+    pub fn early_stop(&self) -> Option<u64> {
+        self.early_stop.filter(|validations| *validations > 0)
     }
 
     pub fn save_every(&self) -> u64 {

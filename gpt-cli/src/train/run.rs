@@ -64,6 +64,8 @@ struct Recent {
 enum Ended {
     Done,
     Interrupted,
+    /// The last validations, as many as this, had no lower loss than the best one.
+    Stopped(u64),
 }
 
 impl Loop {
@@ -102,6 +104,13 @@ impl Loop {
                 text.train.len()
             ))
         })?;
+        let validates = text.validation.len() > 1 && run.options.eval_windows() > 0;
+        if run.options.early_stop().is_some() && !validates {
+            return Err(Failure::Input(
+                "--early-stop needs validations; remove --eval-windows 0, give more text, or pass --early-stop 0"
+                    .to_owned(),
+            ));
+        }
         let mut windows = run.windows.unwrap_or(0);
         if let Some(before) = before {
             // Checkpoints of earlier versions have no count. Their batch size could not change.
@@ -255,7 +264,27 @@ impl Loop {
         if val_loss.is_some() || saved {
             self.draw()?;
         }
+        if val_loss.is_some()
+            && let Some(validations) = self.is_no_better()
+        {
+            // A run that stops can be resumed from here.
+            if !saved {
+                let line = self.last.clone().expect("a line was written");
+                self.save(&line)?;
+            }
+            return Ok(Some(Ended::Stopped(validations)));
+        }
         Ok(None)
+    }
+
+    /// The number of validations since the best one, if it is time to stop early. It is counted in
+    /// the log, so that a resumed run stops at the same step.
+    fn is_no_better(&self) -> Option<u64> {
+        let (patience, best) = (self.run.options.early_stop()?, self.run.best?);
+        let since = self.log.lines.iter().filter(|line| line.step > best.step);
+        let validations = since.filter(|line| line.val_loss.is_some()).count() as u64;
+        let has_more = self.trainer.steps() < self.run.options.steps();
+        (validations >= patience && has_more).then_some(validations)
     }
 
     /// Returns `failure`. If the validation diverged and the run has no checkpoint yet, first saves
@@ -390,11 +419,15 @@ impl Loop {
         if self.json {
             return output::json(&self.figures(last, ended, time));
         }
-        if let Ended::Interrupted = ended {
-            eprintln!(
-                "stopped after step {}; continue with: gpt train --resume --out {out}",
-                last.step
-            );
+        let goes_on = format!("continue with: gpt train --resume --out {out}");
+        match ended {
+            Ended::Done => (),
+            Ended::Interrupted => eprintln!("stopped after step {}; {goes_on}", last.step),
+            Ended::Stopped(validations) => eprintln!(
+                "stopped early after step {}, because the last {} had no lower loss than the best one; {goes_on} --early-stop 0",
+                last.step,
+                output::counted(*validations as usize, "validation")
+            ),
         }
         let saved = match self.run.best {
             Some(best) => {
@@ -429,6 +462,7 @@ impl Loop {
             "tokens": self.windows * u64::from(self.trainer.tokens()),
             "tok_s": output::Spread::of(speeds).median, "seconds": time.as_secs_f64(),
             "interrupted": matches!(ended, Ended::Interrupted),
+            "early_stopped": matches!(ended, Ended::Stopped(_)),
             "checkpoint": self.saved.as_ref().map(|(_, path)| path),
             "device": self.trainer.device().name(),
         })

@@ -156,6 +156,44 @@ fn a_stable_run_may_get_more_steps() {
     }
 }
 
+/// With this learning rate no parameter changes, so no validation is better than the first.
+#[test]
+fn a_run_stops_early_and_can_go_on() {
+    let dir = TestDir::new();
+    let options = "--steps 14 --lr 1e-30 --eval-every 2 --eval-windows 2 --save-every 5";
+    let run = |out: &str, more: &str| {
+        let output = succeeds(&mut dir.train(out, more));
+        let text = String::from_utf8(output.stdout.clone()).unwrap();
+        (errors(&output), serde_json::from_str::<Value>(text.lines().last().unwrap()).ok())
+    };
+    let steps = |out: &str| -> Vec<u64> {
+        log(&dir.path(out)).iter().map(|line| line["step"].as_u64().unwrap()).collect()
+    };
+    run("whole", options);
+    // The validations of steps 4, 6 and 8 are not better than that of step 2.
+    let (text, _) = run("run", &format!("{options} --early-stop 3"));
+    let sentence = "stopped early after step 8, because the last 3 validations had no lower loss";
+    assert!(text.contains(sentence), "{text}");
+    assert_eq!(steps("run"), [2, 4, 5, 6, 8]);
+    assert!(dir.path("run/checkpoint-8").is_dir() && dir.path("run/model.safetensors").exists());
+    // A resumed run goes on until the next validation that is not better.
+    let (text, figures) = run("run", "--resume --json");
+    assert!(!text.contains("stopped"), "{text}");
+    let figures = figures.unwrap();
+    assert_eq!((&figures["early_stopped"], &figures["steps"]), (&true.into(), &10.into()));
+    assert_eq!(figures["best_step"], 2);
+    let (_, figures) = run("run", "--resume --early-stop 0 --json");
+    let figures = figures.unwrap();
+    assert_eq!((&figures["early_stopped"], &figures["steps"]), (&false.into(), &14.into()));
+    assert!(state(&dir.path("whole"), 14) == state(&dir.path("run"), 14));
+    let message =
+        fails(&mut dir.train("new", "--steps 9 --eval-windows 0 --early-stop 1"), 2);
+    assert!(message.contains("--early-stop needs validations"), "{message}");
+    // A run that learns has a better validation each time, and makes all its steps.
+    let (text, _) = run("learns", "--steps 8 --eval-every 2 --early-stop 1");
+    assert!(!text.contains("stopped") && dir.path("learns/checkpoint-8").is_dir(), "{text}");
+}
+
 #[test]
 fn a_killed_run_resumes_from_its_last_checkpoint() {
     let dir = TestDir::new();
