@@ -30,6 +30,9 @@ pub struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss_scale: Option<f32>,
     pub tok_s: f64,
+    /// A text that the model generated after this step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample: Option<String>,
 }
 
 /// The file and its lines.
@@ -136,6 +139,7 @@ mod tests {
             grad_norm: 0.5,
             loss_scale: None,
             tok_s: 100.0,
+            sample: (step == 20).then(|| "a\n\"b\u{1b}".to_owned()),
         };
         let mut log = Log::open(folder.path(), 0).unwrap();
         for step in [10, 20, 30] {
@@ -148,6 +152,7 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         let mut log = Log::open(folder.path(), 20).unwrap();
         assert_eq!(log.lines[1].val_loss, Some(2.0));
+        assert_eq!(log.lines[1].sample.as_deref(), Some("a\n\"b\u{1b}"));
         log.add(line(31)).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         let steps: Vec<u64> =

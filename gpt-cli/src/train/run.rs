@@ -14,7 +14,6 @@ use super::options::Options;
 use super::progress::Progress;
 use super::text::Text;
 use super::{Arguments, Best, Run, corpus, curve, validate};
-use crate::generate::stream;
 use crate::interrupt;
 use crate::models;
 use crate::output::{self, Failure};
@@ -40,8 +39,6 @@ pub struct Loop {
     saved: Option<(u64, PathBuf)>,
     /// The newest line.
     last: Option<Line>,
-    /// Whether samples can be printed.
-    samples: bool,
     /// The log line of the checkpoint from which the run resumes, if the log lacks it: the earlier
     /// run ended after it had saved the checkpoint and before it wrote the line.
     pending: Option<Line>,
@@ -58,6 +55,15 @@ struct Recent {
     time: Duration,
     /// The learning rate of the last step.
     lr: f32,
+}
+
+/// What happens after a step. A step with any of it has a line of the log.
+#[derive(Clone, Copy)]
+struct Due {
+    validate: bool,
+    sample: bool,
+    /// A checkpoint, which is already saved.
+    save: bool,
 }
 
 /// The reason that a run ended.
@@ -161,7 +167,6 @@ impl Loop {
             recent: Recent::default(),
             saved: (done > 0).then(|| (done, out.join(format!("checkpoint-{done}")))),
             last: None,
-            samples: true,
             pending,
             lock,
         })
@@ -179,10 +184,11 @@ impl Loop {
         let steps = self.run.options.steps();
         if let Some(line) = self.pending.take() {
             let validate = self.is_due(self.run.options.eval_every());
+            let sample = self.samples();
             if !self.validates() {
                 self.save_model()?;
             }
-            if let Some(ended) = self.conclude(line, validate, true)? {
+            if let Some(ended) = self.conclude(line, Due { validate, sample, save: true })? {
                 return Ok(ended);
             }
         }
@@ -204,24 +210,15 @@ impl Loop {
             let stop = interrupt::take();
             let validate = self.is_due(self.run.options.eval_every()) && !stop;
             let save = self.is_due(self.run.options.save_every()) || stop;
-            if validate || save || self.is_due(LOG_EVERY) {
+            let sample = self.samples() && !stop;
+            if validate || sample || save || self.is_due(LOG_EVERY) {
                 let line = self.line();
                 // Saved before the validation, during which the run may be killed.
                 if save {
                     self.save(&line)?;
                 }
-                if let Some(ended) = self.conclude(line, validate, save)? {
+                if let Some(ended) = self.conclude(line, Due { validate, sample, save })? {
                     return Ok(ended);
-                }
-            }
-            let every = self.run.options.sample_every().filter(|_| self.samples && !stop);
-            if every.is_some_and(|every| self.is_due(every)) {
-                match self.sample() {
-                    // Standard output is a closed pipe. The run continues.
-                    Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => {
-                        self.samples = false;
-                    }
-                    done => done?,
                 }
             }
             if stop {
@@ -237,28 +234,31 @@ impl Loop {
         done.is_multiple_of(every) || done >= self.run.options.steps()
     }
 
+    /// Whether a sample is due.
+    fn samples(&self) -> bool {
+        self.run.options.sample_every().is_some_and(|every| self.is_due(every))
+    }
+
     /// Whether the run validates. If not, the newest model counts as the best.
     fn validates(&self) -> bool {
         self.text.validation.len() > 1 && self.run.options.eval_windows() > 0
     }
 
-    /// Validates if `validate` is set, and writes the log line. `saved` says whether the step has a
-    /// checkpoint.
-    fn conclude(
-        &mut self,
-        line: Line,
-        validate: bool,
-        saved: bool,
-    ) -> Result<Option<Ended>, Failure> {
+    /// Validates and samples if that is due, and writes the log line.
+    fn conclude(&mut self, line: Line, due: Due) -> Result<Option<Ended>, Failure> {
+        let Due { validate, sample, save: saved } = due;
         let val_loss = match validate && self.validates() {
             true => self.validate().or_else(|failure| self.keep(&line, failure))?,
             false => None,
         };
-        let line = Line { val_loss, ..line };
+        let mut line = Line { val_loss, ..line };
         self.last = Some(line.clone());
         // The checkpoint has the line, so a resumed run validates again and writes the line.
         if validate && val_loss.is_none() && saved && interrupt::take() {
             return Ok(Some(Ended::Interrupted));
+        }
+        if sample && !interrupt::pending() {
+            line.sample = self.sample()?;
         }
         self.log.add(line)?;
         if val_loss.is_some() || saved {
@@ -341,6 +341,7 @@ impl Loop {
             grad_norm: self.trainer.gradient_norm(),
             loss_scale: self.trainer.loss_scale(),
             tok_s: recent.tokens_a_second(),
+            sample: None,
         }
     }
 
@@ -378,26 +379,37 @@ impl Loop {
         Ok(())
     }
 
-    /// Prints a sample that starts with the first token of the text.
-    fn sample(&mut self) -> Result<(), Failure> {
+    /// Generates a sample that starts with the first token of the text, and prints it. The seed is
+    /// the run's, so that samples of different steps differ by the model alone. None if Ctrl-C was
+    /// pressed.
+    fn sample(&mut self) -> Result<Option<String>, Failure> {
         let step = self.trainer.steps();
+        self.progress.doing("sampling");
         let model = self.trainer.model()?;
         let mut first = Vec::new();
         self.text.train.copy(0..1, &mut first);
         let mut session = model.session().open()?;
-        let sampling = Sampling { seed: step, ..Sampling::default() };
+        let sampling = Sampling { seed: self.run.options.seed(), ..Sampling::default() };
         let stop = Stop { tokens: Some(self.run.options.sample_tokens()), ..Stop::default() };
-        let mut generation = session.generate_from_tokens(&first, sampling, stop)?;
+        let generation = session.generate_from_tokens(&first, sampling, stop)?;
         let mut text = self.text.tokenizer.decode(&first)?;
-        stream(&mut generation, |piece| {
-            text.push_str(piece);
-            Ok(())
-        })?;
-        self.progress.aside(|| {
+        for piece in generation {
+            text.push_str(&piece?);
+            if interrupt::pending() {
+                return Ok(None);
+            }
+        }
+        let printed = self.progress.aside(|| {
             let mut out = output::stdout();
             output::line(&mut out, &format!("--- step {step}\n{text}"))?;
             Ok(out.flush()?)
-        })
+        });
+        match printed {
+            // Standard output is a closed pipe. The run continues, and its log has the samples.
+            Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => (),
+            printed => printed?,
+        }
+        Ok(Some(text))
     }
 
     /// Appends the path of the newest checkpoint to a divergence error.

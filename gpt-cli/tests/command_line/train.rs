@@ -73,8 +73,17 @@ fn a_run_leaves_a_model_a_log_a_curve_and_a_checkpoint() {
     let out = dir.path("run");
     let lines = log(&out);
     let steps: Vec<&Value> = lines.iter().map(|l| &l["step"]).collect();
-    assert_eq!(steps, [4, 8, 10, 12]);
-    assert!(lines[0]["val_loss"].as_f64() > lines[3]["val_loss"].as_f64());
+    assert_eq!(steps, [4, 6, 8, 10, 12]);
+    assert!(lines[0]["val_loss"].as_f64() > lines[4]["val_loss"].as_f64());
+    // The samples are in the log, too: the first character of the text and at most five more. The
+    // tokens that the text does not have are empty.
+    for (line, is_sampled) in lines.iter().zip([false, true, false, false, true]) {
+        assert_eq!(line["sample"].is_string(), is_sampled, "{line}");
+        if let Some(sample) = line["sample"].as_str() {
+            assert!(sample.starts_with('t') && sample.chars().count() <= 6, "{sample}");
+            assert!(printed.contains(&format!("--- step {}\n{sample}\n", line["step"])));
+        }
+    }
     for key in ["loss", "lr", "grad_norm", "tok_s"] {
         assert!(lines.iter().all(|l| l[key].as_f64().unwrap() > 0.0), "{key}");
     }
@@ -186,12 +195,35 @@ fn a_run_stops_early_and_can_go_on() {
     let figures = figures.unwrap();
     assert_eq!((&figures["early_stopped"], &figures["steps"]), (&false.into(), &14.into()));
     assert!(state(&dir.path("whole"), 14) == state(&dir.path("run"), 14));
-    let message =
-        fails(&mut dir.train("new", "--steps 9 --eval-windows 0 --early-stop 1"), 2);
+    let message = fails(&mut dir.train("new", "--steps 9 --eval-windows 0 --early-stop 1"), 2);
     assert!(message.contains("--early-stop needs validations"), "{message}");
     // A run that learns has a better validation each time, and makes all its steps.
     let (text, _) = run("learns", "--steps 8 --eval-every 2 --early-stop 1");
     assert!(!text.contains("stopped") && dir.path("learns/checkpoint-8").is_dir(), "{text}");
+}
+
+/// The seed of a sample is the run's, so the samples of a model that does not change are equal. A
+/// resumed run writes the same ones.
+#[test]
+fn samples_differ_by_the_model_alone() {
+    let dir = TestDir::new();
+    let samples = |out: &str| -> Vec<String> {
+        let lines = log(&dir.path(out));
+        lines.iter().filter_map(|line| Some(line["sample"].as_str()?.to_owned())).collect()
+    };
+    let options = "--sample-every 2 --sample-tokens 30 --eval-windows 1 --save-every 3";
+    succeeds(&mut dir.train("still", &format!("{options} --steps 6 --lr 1e-30")));
+    let still = samples("still");
+    assert!(still.len() == 3 && still.iter().all(|sample| *sample == still[0]), "{still:?}");
+    succeeds(&mut dir.train("seed", &format!("{options} --steps 6 --lr 1e-30 --seed 3")));
+    assert_ne!(samples("seed")[0], still[0]);
+    let learns = format!("{options} --schedule constant --lr 1e-2");
+    succeeds(&mut dir.train("whole", &format!("{learns} --steps 8")));
+    succeeds(&mut dir.train("halves", &format!("{learns} --steps 4")));
+    succeeds(&mut dir.train("halves", "--resume --steps 8"));
+    let whole = samples("whole");
+    assert!(whole.len() == 4 && whole[0] != whole[3], "{whole:?}");
+    assert_eq!(whole, samples("halves"));
 }
 
 #[test]
