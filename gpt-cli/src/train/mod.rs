@@ -3,7 +3,8 @@
 //! The folder of a run holds `tokenizer.json`, the tokens of the text (`train.bin`, `val.bin`), the
 //! newest checkpoint (`checkpoint-500`), the best model so far (`model.safetensors` and
 //! `config.json`, which `--weights FOLDER` loads), `log.jsonl` and `loss.svg`. A resumed run needs
-//! nothing else. `lock` allows one run at a time to write to the folder.
+//! nothing else. With `--ema`, the average of the weights is validated, saved as the best model, and
+//! sampled. `lock` allows one run at a time to write to the folder.
 //!
 //! `options` has the settings, which are stored in checkpoints. `corpus` reads the text, and `text`
 //! tokenizes it. `run` is the training loop; `progress` shows its progress, and `log` and `curve`
@@ -22,9 +23,9 @@ mod validate;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use gpt_runtime::train::{SavedRun, TrainShape, Trainer, available_memory};
+use gpt_runtime::train::{SavedRun, Trainer, available_memory};
 use gpt_runtime::weights::{self, RandomWeights};
-use gpt_runtime::{Device, Untyped};
+use gpt_runtime::{Device, TrainerSettings, Untyped};
 use gpt_runtime::{Format, Plan};
 use serde::{Deserialize, Serialize};
 
@@ -187,7 +188,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let device = arguments.device.open()?;
     eprintln!("running on {}: {}", device.name(), device.reason());
     let settings = options.settings(plan)?;
-    introduce(plan, &text, &settings.shape(plan.spec.context))?;
+    introduce(plan, &text, &settings)?;
     let spinner = Spinner::new("preparing the model");
     let trainer = match &checkpoint {
         Some(saved) => model.resume(&device, saved, settings)?,
@@ -277,7 +278,7 @@ fn start(
     model: &Chosen,
     device: &Device,
     options: &Options,
-    settings: gpt_runtime::TrainerSettings,
+    settings: TrainerSettings,
 ) -> Result<Trainer<Untyped>, Failure> {
     let plan = model.plan;
     Ok(match &arguments.weights {
@@ -293,7 +294,7 @@ fn start(
 }
 
 /// Prints the sizes of the run and its memory.
-fn introduce(plan: &Plan, text: &Text, shape: &TrainShape) -> Result<(), Failure> {
+fn introduce(plan: &Plan, text: &Text, settings: &TrainerSettings) -> Result<(), Failure> {
     eprintln!(
         "{}: {} parameters; {} tokens to learn from, {} to validate",
         plan.name,
@@ -301,9 +302,12 @@ fn introduce(plan: &Plan, text: &Text, shape: &TrainShape) -> Result<(), Failure
         text.train.len(),
         text.validation.len()
     );
-    let memory = plan.train_bytes(shape);
-    let parts = train_parts(&memory).map(|(name, n)| format!("{name} {}", bytes(n)));
+    let memory = plan.train_bytes(&settings.shape(plan.spec.context));
+    let average = settings.ema.map(|_| ("average", 4 * plan.params()));
+    let parts = train_parts(&memory).into_iter().chain(average);
+    let total = memory.total().saturating_add(average.map_or(0, |(_, bytes)| bytes));
+    let parts: Vec<String> = parts.map(|(name, n)| format!("{name} {}", bytes(n))).collect();
     let left = available_memory().map_or(String::new(), |n| format!(", {} free", bytes(n)));
-    eprintln!("memory: {}: {}{left}", parts.join(", "), bytes(memory.total()));
+    eprintln!("memory: {}: {}{left}", parts.join(", "), bytes(total));
     Ok(())
 }

@@ -57,6 +57,9 @@ pub struct Options {
     /// Dropout probability [default: the model's]
     #[arg(long, value_name = "P")]
     pub dropout: Option<f32>,
+    /// Validates and keeps an average of the weights, with this decay
+    #[arg(long, value_name = "DECAY")]
+    pub ema: Option<f32>,
     /// Operands of matmuls: f32, bf16 (CPU), f16 (GPU) [default: f32]
     #[arg(long, value_enum, value_name = "TYPE", hide_possible_values = true)]
     pub dtype: Option<Operands>,
@@ -72,7 +75,7 @@ pub struct Options {
     /// Most windows per validation; 0 for no validation [default: all]
     #[arg(long, value_name = "N")]
     pub eval_windows: Option<usize>,
-    /// Stops after N validations in a row without a lower loss; 0 for never [default: never]
+    /// Stops after N validations without a lower loss [default: never]
     #[arg(long, value_name = "N")]
     pub early_stop: Option<u64>,
     /// Steps between checkpoints [default: --eval-every]
@@ -170,6 +173,7 @@ impl Options {
             beta2: self.beta2.or(before.beta2),
             clip: self.clip.or(before.clip),
             dropout: self.dropout.or(before.dropout),
+            ema: self.ema.or(before.ema),
             dtype: self.dtype.or(before.dtype),
             recompute: self.recompute.or(before.recompute),
             seed: before.seed,
@@ -242,6 +246,7 @@ impl Options {
             },
             dropout: self.dropout,
             seed: self.seed(),
+            ema: self.ema.filter(|decay| *decay != 0.0),
         })
     }
 

@@ -312,9 +312,9 @@ impl Loop {
     fn validate(&mut self) -> Result<Option<f64>, Failure> {
         self.progress.doing("validating");
         let windows = self.run.options.eval_windows();
-        let Some(loss) = validate::loss(&mut self.trainer, &self.text, windows)? else {
-            return Ok(None);
-        };
+        let text = &self.text;
+        let loss = self.trainer.with_average(|trainer| validate::loss(trainer, text, windows))?;
+        let Some(loss) = loss else { return Ok(None) };
         let (step, loss) = (self.trainer.steps(), loss.mean);
         if !loss.is_finite() {
             return Err(Failure::Runtime(Error::Diverged(format!(
@@ -373,8 +373,8 @@ impl Loop {
 
     fn save_model(&mut self) -> Result<(), Failure> {
         let plan = self.trainer.plan();
-        let weights = self.trainer.weights();
-        weights::save(&self.out.join("model.safetensors"), plan, &weights)?;
+        let path = self.out.join("model.safetensors");
+        self.trainer.with_average(|trainer| weights::save(&path, plan, &trainer.weights()))?;
         weights::save_config(&self.out.join("config.json"), plan)?;
         Ok(())
     }
@@ -385,7 +385,7 @@ impl Loop {
     fn sample(&mut self) -> Result<Option<String>, Failure> {
         let step = self.trainer.steps();
         self.progress.doing("sampling");
-        let model = self.trainer.model()?;
+        let model = self.trainer.with_average(Trainer::model)?;
         let mut first = Vec::new();
         self.text.train.copy(0..1, &mut first);
         let mut session = model.session().open()?;

@@ -38,7 +38,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Some(known) => arguments.options.clone().over(&known.options)?,
     };
     let text = text(arguments, &model, known.as_ref(), &options)?;
-    let settings = options.settings(model.plan)?;
+    let mut settings = options.settings(model.plan)?;
+    // The average of a run is validated, which has a file of its own.
+    let averages = settings.ema.take().is_some();
     let windows = options.eval_windows();
     if windows == 0 || text.validation.len() < 2 {
         return Err(Failure::Input(format!(
@@ -51,7 +53,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     let spinner = Spinner::new("preparing the model");
     let path = match (&arguments.weights, &saved) {
         (Some(path), _) => path.clone(),
-        (None, Some(saved)) => saved.folder().join("model.safetensors"),
+        (None, Some(saved)) => {
+            let average = saved.average().filter(|_| averages);
+            average.unwrap_or_else(|| saved.folder().join("model.safetensors"))
+        }
         (None, None) => return Err(nothing()),
     };
     let opened = weights::open(&path, model.plan, Some(Format::F32))?;

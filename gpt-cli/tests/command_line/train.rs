@@ -226,6 +226,50 @@ fn samples_differ_by_the_model_alone() {
     assert_eq!(whole, samples("halves"));
 }
 
+/// A run with an average of its weights takes the same steps. It validates and keeps the average,
+/// also after it was resumed.
+#[test]
+fn an_average_of_the_weights_is_validated_and_kept() {
+    let dir = TestDir::new();
+    let run = |out: &str, more: &str| succeeds(&mut dir.train(out, more));
+    let options = "--schedule constant --eval-windows 5 --sample-every 4";
+    run("plain", &format!("{options} --steps 8"));
+    let output = run("whole", &format!("{options} --ema 0.9 --steps 8"));
+    assert!(errors(&output).contains("average 3.07 MiB"), "{}", errors(&output));
+    run("halves", &format!("{options} --ema 0.9 --steps 4"));
+    run("halves", "--resume --steps 8");
+    let [plain, whole, halves] = ["plain", "whole", "halves"].map(|out| dir.path(out));
+    assert!(state(&whole, 8) == state(&halves, 8));
+    let average = |out: &Path| fs::read(out.join("checkpoint-8/average.safetensors")).unwrap();
+    assert!(average(&whole) == average(&halves));
+    // The parameters and moments are those without an average, which validates otherwise.
+    assert!(state(&plain, 8)[..2] == state(&whole, 8)[..2]);
+    let losses = |out: &Path, key: &str| -> Vec<Value> {
+        log(out).iter().map(|line| line[key].clone()).filter(|loss| !loss.is_null()).collect()
+    };
+    assert_eq!(losses(&plain, "grad_norm"), losses(&whole, "grad_norm"));
+    let validated = losses(&whole, "val_loss");
+    assert_eq!(validated, losses(&halves, "val_loss"));
+    assert_eq!(losses(&whole, "sample"), losses(&halves, "sample"));
+    assert_ne!(validated, losses(&plain, "val_loss"));
+    // The last validation is the best one, and the model in the folder is the average.
+    assert!(validated[1].as_f64() < validated[0].as_f64(), "{validated:?}");
+    assert!(state(&whole, 8)[2] == average(&whole));
+    let validate = |more: &str| -> Value {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gpt"));
+        command.args(["train", "--validate-only", "--device", "cpu", "--json", "--out"]);
+        let output = succeeds(command.arg(&whole).args(more.split_whitespace()));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()["val_loss"].clone()
+    };
+    assert_eq!(validate(""), validated[1]);
+    assert_eq!(validate("--ema 0"), losses(&plain, "val_loss")[1]);
+    // A resumed run may end its average.
+    run("halves", "--resume --steps 9 --ema 0");
+    assert!(!halves.join("checkpoint-9/average.safetensors").exists());
+    let message = fails(&mut dir.train("new", "--ema 1"), 2);
+    assert!(message.contains("the decay of the average is 1"), "{message}");
+}
+
 #[test]
 fn a_killed_run_resumes_from_its_last_checkpoint() {
     let dir = TestDir::new();

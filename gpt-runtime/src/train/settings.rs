@@ -160,6 +160,12 @@ pub struct TrainerSettings {
     pub dropout: Option<f32>,
     /// Seed of the dropout masks.
     pub seed: u64,
+    /// The decay of an exponential moving average of the parameters, at least 0 and below 1; by
+    /// default there is none. [`Trainer::with_average`](super::Trainer::with_average) uses it. It
+    /// takes as much main memory as the parameters, and a GPU's parameters are read after each
+    /// step. In step n the decay is at most (1 + n) / (10 + n).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema: Option<f32>,
 }
 
 /// Serde's definition of [`Recompute`], which `gpt-plan` does not serialize.
@@ -181,6 +187,7 @@ impl Default for TrainerSettings {
             recompute: Recompute::Nothing,
             dropout: None,
             seed: 0,
+            ema: None,
         }
     }
 }
@@ -230,6 +237,12 @@ impl TrainerSettings {
                 "dropout",
                 self.dropout.unwrap_or(0.0),
                 self.dropout.is_none_or(ratio),
+                "at least 0 and below 1",
+            ),
+            (
+                "decay of the average",
+                self.ema.unwrap_or(0.0),
+                self.ema.is_none_or(ratio),
                 "at least 0 and below 1",
             ),
         ];
@@ -335,6 +348,8 @@ mod tests {
             (with(|s| s.optimizer.beta2 = 1.0), "beta2 is 1"),
             (with(|s| s.optimizer.clip = Some(0.0)), "clipping norm is 0"),
             (with(|s| s.dropout = Some(1.0)), "dropout is 1"),
+            (with(|s| s.ema = Some(1.0)), "decay of the average is 1"),
+            (with(|s| s.ema = Some(f32::NAN)), "decay of the average is NaN"),
             (with(|s| s.dropout = Some(0.1)), "the model has no dropout"),
             (with(|s| s.schedule = Schedule::cosine(0, 1, 1.0)), "lowest learning rate"),
             (
@@ -358,6 +373,7 @@ mod tests {
             recompute: Recompute::Block,
             dropout: Some(0.2),
             seed: u64::MAX,
+            ema: Some(0.99),
             ..TrainerSettings::from(AdamW { lr: 6e-4, ..AdamW::default() })
         };
         let text = serde_json::to_string(&settings).unwrap();
