@@ -3,8 +3,8 @@
 //! The folder of a run holds `tokenizer.json`, the tokens of the text (`train.bin`, `val.bin`), the
 //! newest checkpoint (`checkpoint-500`), the best model so far (`model.safetensors` and
 //! `config.json`, which `--weights FOLDER` loads), `log.jsonl` and `loss.svg`. A resumed run needs
-//! nothing else. With `--ema`, the average of the weights is validated, saved as the best model, and
-//! sampled. `lock` allows one run at a time to write to the folder.
+//! nothing else. With `--ema`, the average of the weights is validated, sampled, and saved as the
+//! best model. `lock` allows one run at a time to write to the folder.
 //!
 //! `options` has the settings, which are stored in checkpoints. `corpus` reads the text, and `text`
 //! tokenizes it. `run` is the training loop; `progress` shows its progress, and `log` and `curve`

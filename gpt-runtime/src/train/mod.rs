@@ -6,8 +6,8 @@
 //! A batch of random windows is a pure function of a seed and of the number of windows before it,
 //! so a run that resumes needs only these two numbers to find its next batch. `checkpoint` saves a
 //! run so that it resumes bit for bit. `memory` checks, before a run starts, that it fits in
-//! memory. `loss_scale` keeps small f16 gradients from underflowing. `average` is a moving average of
-//! the parameters. `parameters` exposes the trained values as weights.
+//! memory. `loss_scale` keeps small f16 gradients from underflowing. `average` is a moving average
+//! of the parameters. `parameters` exposes the trained values as weights.
 
 mod average;
 mod batch;

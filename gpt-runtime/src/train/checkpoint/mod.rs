@@ -4,8 +4,8 @@
 //! - `model.safetensors`: the parameters under Hugging Face's names; it loads like any model
 //! - `config.json`: Hugging Face's description of the model
 //! - `moments.safetensors`: AdamW's two moments
-//! - `average.safetensors`: the moving average of the parameters, if there is one; it loads like any
-//!   model, too
+//! - `average.safetensors`: the moving average of the parameters, if there is one; it loads like
+//!   any model, too
 //! - `state.json`: the step, the settings, the loss scale (f16 only), and the caller's data
 //!
 //! The folder is written under a temporary name, synced, and renamed, so it is either complete or

@@ -59,8 +59,8 @@ fn a_run_that_was_stopped_goes_on_bit_for_bit() {
     }
 }
 
-/// The average is part of a checkpoint. It is that of the formula in f64, and a run that resumes has
-/// the same one, bit for bit. It can be dropped, and begun late.
+/// The average is part of a checkpoint. It is that of the formula in f64, and a run that resumes
+/// has the same one, bit for bit. It can be dropped, and begun late.
 #[test]
 fn an_average_goes_on_bit_for_bit() {
     for spec in [testing::gpt2_spec(), testing::llama_spec()] {

@@ -70,7 +70,8 @@ impl<M: Gpt> Trainer<M> {
         Ok(values)
     }
 
-    /// Replaces the values of `parameter`. The moments of the optimizer are unchanged.
+    /// Replaces the values of `parameter`. The moments of the optimizer and the average of the
+    /// parameters are unchanged.
     ///
     /// # Errors
     /// Fails if the device fails.
@@ -291,8 +292,8 @@ impl<M> Trainer<M> {
 
     /// Calls `f` while the moving average ([`TrainerSettings::ema`]) takes the place of the
     /// parameters, to evaluate it ([`evaluate`](Self::evaluate)), to save it
-    /// ([`weights`](Self::weights)), or to generate text ([`model`](Self::model)). `f` cannot train.
-    /// Without an average, `f` sees the parameters.
+    /// ([`weights`](Self::weights)), or to generate text ([`model`](Self::model)). `f` cannot
+    /// train. Without an average, `f` sees the parameters.
     ///
     /// # Errors
     /// Fails if `f` fails or the device fails.
