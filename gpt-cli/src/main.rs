@@ -32,6 +32,7 @@ mod models;
 mod new;
 mod options;
 mod output;
+mod plot;
 mod progress;
 mod pull;
 mod report;
@@ -119,6 +120,8 @@ subcommands! {
     Explain: explain,
     /// Trains a model on a text, or resumes a run
     Train: train,
+    /// Draws the losses of training runs into one picture
+    Plot: plot,
     /// Writes a model's weights as GGUF or safetensors
     Convert: convert,
     /// Measures speed in tokens per second

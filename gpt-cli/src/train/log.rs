@@ -9,7 +9,12 @@ use gpt_runtime::__private::files;
 use gpt_runtime::Error;
 use serde::{Deserialize, Serialize};
 
-const NAME: &str = "log.jsonl";
+use crate::output::Failure;
+
+pub const NAME: &str = "log.jsonl";
+
+/// Losses above this are refused in logs of others, because a picture of them shows nothing.
+const MOST_LOSS: f64 = 1e30;
 
 /// A line of the log.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -25,6 +30,9 @@ pub struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss_scale: Option<f32>,
     pub tok_s: f64,
+    /// A text that the model generated after this step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample: Option<String>,
 }
 
 /// The file and its lines.
@@ -43,6 +51,43 @@ fn read(out: &Path) -> Result<Vec<Line>, Error> {
         Err(source) => return Err(Log::failed("read", &path, source)),
     };
     Ok(text.lines().map_while(|line| serde_json::from_str(line).ok()).collect())
+}
+
+/// The lines of the log at `path`, which must be in the order of steps. Only the last line may be
+/// incomplete, because its run may be writing it.
+pub fn check(path: &Path) -> Result<Vec<Line>, Failure> {
+    let text = files::read_text(path)?;
+    let mut lines: Vec<Line> = Vec::new();
+    for (number, text) in (1..).zip(text.split_inclusive('\n')) {
+        let failed = |what: &dyn std::fmt::Display| {
+            Failure::Input(format!(
+                "line {number} of {} is not a line of a training log: {what}",
+                path.display()
+            ))
+        };
+        let line: Line = match serde_json::from_str(text) {
+            Ok(line) => line,
+            Err(_) if !text.ends_with('\n') => break,
+            Err(error) => {
+                // The message ends with a place, which counts lines from this one.
+                let text = error.to_string();
+                let what = text.split_once(" at line ").map_or(&*text, |(what, _)| what);
+                return Err(failed(&what));
+            }
+        };
+        if lines.last().is_some_and(|before| before.step >= line.step) {
+            return Err(failed(&format!("its step, {}, is not after the one before", line.step)));
+        }
+        if let Some(loss) = [Some(line.loss), line.val_loss]
+            .into_iter()
+            .flatten()
+            .find(|loss| !(0.0..=MOST_LOSS).contains(loss))
+        {
+            return Err(failed(&format!("its loss is {loss:e}")));
+        }
+        lines.push(line);
+    }
+    Ok(lines)
 }
 
 /// Whether the log in `out` has the line of `step`.
@@ -94,6 +139,7 @@ mod tests {
             grad_norm: 0.5,
             loss_scale: None,
             tok_s: 100.0,
+            sample: (step == 20).then(|| "a\n\"b\u{1b}".to_owned()),
         };
         let mut log = Log::open(folder.path(), 0).unwrap();
         for step in [10, 20, 30] {
@@ -106,6 +152,7 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         let mut log = Log::open(folder.path(), 20).unwrap();
         assert_eq!(log.lines[1].val_loss, Some(2.0));
+        assert_eq!(log.lines[1].sample.as_deref(), Some("a\n\"b\u{1b}"));
         log.add(line(31)).unwrap();
         let text = std::fs::read_to_string(&path).unwrap();
         let steps: Vec<u64> =

@@ -3,27 +3,29 @@
 //! The folder of a run holds `tokenizer.json`, the tokens of the text (`train.bin`, `val.bin`), the
 //! newest checkpoint (`checkpoint-500`), the best model so far (`model.safetensors` and
 //! `config.json`, which `--weights FOLDER` loads), `log.jsonl` and `loss.svg`. A resumed run needs
-//! nothing else. `lock` allows one run at a time to write to the folder.
+//! nothing else. With `--ema`, the average of the weights is validated, sampled, and saved as the
+//! best model. `lock` allows one run at a time to write to the folder.
 //!
 //! `options` has the settings, which are stored in checkpoints. `corpus` reads the text, and `text`
 //! tokenizes it. `run` is the training loop; `progress` shows its progress, and `log` and `curve`
-//! record its losses.
+//! record its losses. `validate` computes the validation loss, of a run or alone.
 
 mod corpus;
-mod curve;
+pub mod curve;
 mod lock;
-mod log;
+pub mod log;
 mod options;
 mod progress;
 mod run;
 mod text;
+mod validate;
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use gpt_runtime::train::{SavedRun, TrainShape, Trainer, available_memory};
+use gpt_runtime::train::{SavedRun, Trainer, available_memory};
 use gpt_runtime::weights::{self, RandomWeights};
-use gpt_runtime::{Device, Untyped};
+use gpt_runtime::{Device, TrainerSettings, Untyped};
 use gpt_runtime::{Format, Plan};
 use serde::{Deserialize, Serialize};
 
@@ -40,26 +42,32 @@ use options::Options;
 use text::Text;
 
 #[derive(Args)]
+#[command(override_usage = "gpt train [OPTIONS] --out <DIR>")]
 #[command(after_help = "Examples:
   gpt train --model nano --data shakespeare.txt --out run
   gpt train --resume --out run --steps 4000")]
 pub struct Arguments {
     /// Built-in model: bard, nano, ... [default: the model in --weights]
     #[arg(long, hide_possible_values = true, value_parser = models::named())]
-    #[arg(required_unless_present_any = ["resume", "spec", "weights"], conflicts_with = "spec")]
+    #[arg(required_unless_present_any = ["resume", "spec", "weights", "validate_only"])]
+    #[arg(conflicts_with = "spec")]
     model: Option<&'static BuiltIn>,
     /// Declares the model with the keys of gpt_model!
     #[arg(long, value_name = "KEYS")]
     spec: Option<String>,
     /// UTF-8 text files or folders; the last tenth is for validation
-    #[arg(long, value_name = "TEXT", required_unless_present = "resume", num_args = 1..)]
+    #[arg(long, value_name = "TEXT", num_args = 1..)]
+    #[arg(required_unless_present_any = ["resume", "validate_only"])]
     data: Vec<PathBuf>,
     /// The folder of the run
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "validate_only")]
+    out: Option<PathBuf>,
     /// Resumes the run in DIR; options that are not given keep its values
     #[arg(long)]
     resume: bool,
+    /// Only prints the validation loss of the run in DIR, or of --weights
+    #[arg(long, conflicts_with = "resume")]
+    validate_only: bool,
     /// char, bpe:SIZE, or a file [default: from --weights, or char]
     #[arg(long, value_name = "T")]
     tokenizer: Option<String>,
@@ -76,6 +84,11 @@ pub struct Arguments {
 }
 
 impl Arguments {
+    /// The folder of the run.
+    fn out(&self) -> &Path {
+        self.out.as_deref().unwrap_or(Path::new(""))
+    }
+
     fn names_a_model(&self) -> bool {
         self.model.is_some() || self.spec.is_some() || self.weights.is_some()
     }
@@ -126,14 +139,17 @@ struct Best {
 }
 
 pub fn run(arguments: &Arguments) -> Result<(), Failure> {
+    if arguments.validate_only {
+        return validate::run(arguments);
+    }
     interrupt::listen();
-    let lock = Lock::existing(&arguments.out)?;
+    let lock = Lock::existing(arguments.out())?;
     let checkpoint = checkpoint(arguments)?;
     let given = (!arguments.data.is_empty()).then(|| Data::Several(arguments.data.clone()));
     let (model, data, known) = match &checkpoint {
         None => {
             let data = given.clone().filter(|_| arguments.names_a_model());
-            let data = data.ok_or_else(|| nothing_to_resume(&arguments.out))?;
+            let data = data.ok_or_else(|| nothing_to_resume(arguments.out()))?;
             let weights = arguments.weights.as_deref();
             let model = models::choose(arguments.model, arguments.spec.as_deref(), weights)?;
             (model, data, None)
@@ -164,13 +180,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         return Err(Failure::Input(format!(
             "{} is not the text that the run in {} began with; pass that text, or start another run",
             corpus::names(data.paths()),
-            arguments.out.display()
+            arguments.out().display()
         )));
     }
     let device = arguments.device.open()?;
     eprintln!("running on {}: {}", device.name(), device.reason());
     let settings = options.settings(plan, &text.tokenizer)?;
-    introduce(plan, &text, &settings.shape(plan.spec.context))?;
+    introduce(plan, &text, &settings)?;
     let spinner = Spinner::new("preparing the model");
     let trainer = match &checkpoint {
         Some(saved) => model.resume(&device, saved, settings)?,
@@ -193,7 +209,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 /// The checkpoint to resume from; none for a new run.
 fn checkpoint(arguments: &Arguments) -> Result<Option<SavedRun>, Failure> {
-    let out = &arguments.out;
+    let out = arguments.out();
     let saved = SavedRun::latest(out)?;
     if !arguments.resume {
         if let Some(saved) = saved {
@@ -260,7 +276,7 @@ fn start(
     model: &Chosen,
     device: &Device,
     options: &Options,
-    settings: gpt_runtime::TrainerSettings,
+    settings: TrainerSettings,
 ) -> Result<Trainer<Untyped>, Failure> {
     let plan = model.plan;
     Ok(match &arguments.weights {
@@ -276,7 +292,7 @@ fn start(
 }
 
 /// Prints the sizes of the run and its memory.
-fn introduce(plan: &Plan, text: &Text, shape: &TrainShape) -> Result<(), Failure> {
+fn introduce(plan: &Plan, text: &Text, settings: &TrainerSettings) -> Result<(), Failure> {
     eprintln!(
         "{}: {} parameters; {} tokens to learn from, {} to validate",
         plan.name,
@@ -284,9 +300,12 @@ fn introduce(plan: &Plan, text: &Text, shape: &TrainShape) -> Result<(), Failure
         text.train.len(),
         text.validation.len()
     );
-    let memory = plan.train_bytes(shape);
-    let parts = train_parts(&memory).map(|(name, n)| format!("{name} {}", bytes(n)));
+    let memory = plan.train_bytes(&settings.shape(plan.spec.context));
+    let average = settings.ema.map(|_| ("average", 4 * plan.params()));
+    let parts = train_parts(&memory).into_iter().chain(average);
+    let total = memory.total().saturating_add(average.map_or(0, |(_, bytes)| bytes));
+    let parts: Vec<String> = parts.map(|(name, n)| format!("{name} {}", bytes(n))).collect();
     let left = available_memory().map_or(String::new(), |n| format!(", {} free", bytes(n)));
-    eprintln!("memory: {}: {}{left}", parts.join(", "), bytes(memory.total()));
+    eprintln!("memory: {}: {}{left}", parts.join(", "), bytes(total));
     Ok(())
 }

@@ -8,9 +8,10 @@ use gpt_runtime::{AdamW, Tokenizer, TrainerSettings};
 use gpt_runtime::{Format, Plan};
 use serde::{Deserialize, Serialize};
 
-use crate::output::Failure;
+use crate::output::{self, Failure};
 
-/// The settings of a run. Most defaults are nanoGPT's for small character-level models.
+/// The settings of a run. Most defaults are nanoGPT's for small character-level models. Hidden
+/// options are in the book, and not in the help, which fills a screen.
 #[derive(Args, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Options {
@@ -38,25 +39,30 @@ pub struct Options {
     /// Warm-up steps of the learning rate [default: 100]
     #[arg(long, value_name = "N")]
     pub warmup: Option<u64>,
-    /// Decay after the warm-up: constant, linear, cosine [default: cosine]
+    /// Decay: cosine, linear, constant, wsd, wsd-linear [default: cosine]
     #[arg(long, value_enum, value_name = "DECAY", hide_possible_values = true)]
     pub schedule: Option<DecayKind>,
+    /// Steps of the fall of wsd [default: a fifth of --steps]
+    #[arg(long, value_name = "N")]
+    pub decay_steps: Option<u64>,
     /// Weight decay of matrices [default: 0.1]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", hide = true)]
     pub weight_decay: Option<f32>,
     /// AdamW's decay of the first moment [default: 0.9]
-    // Hidden, because the help fills a screen; few runs change it.
     #[arg(long, value_name = "X", hide = true)]
     pub beta1: Option<f32>,
     /// AdamW's decay of the second moment [default: 0.99]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", hide = true)]
     pub beta2: Option<f32>,
     /// Largest gradient norm; 0 for no clipping [default: 1]
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", hide = true)]
     pub clip: Option<f32>,
     /// Dropout probability [default: the model's]
     #[arg(long, value_name = "P")]
     pub dropout: Option<f32>,
+    /// Validates and keeps an average of the weights, with this decay
+    #[arg(long, value_name = "DECAY")]
+    pub ema: Option<f32>,
     /// Operands of matmuls: f32, bf16 (CPU), f16 (GPU) [default: f32]
     #[arg(long, value_enum, value_name = "TYPE", hide_possible_values = true)]
     pub dtype: Option<Operands>,
@@ -72,6 +78,9 @@ pub struct Options {
     /// Most windows per validation; 0 for no validation [default: all]
     #[arg(long, value_name = "N")]
     pub eval_windows: Option<usize>,
+    /// Stops after N validations without a lower loss [default: never]
+    #[arg(long, value_name = "N")]
+    pub early_stop: Option<u64>,
     /// Steps between checkpoints [default: --eval-every]
     #[arg(long, value_name = "N")]
     pub save_every: Option<u64>,
@@ -79,10 +88,10 @@ pub struct Options {
     #[arg(long, value_name = "N")]
     pub sample_every: Option<u64>,
     /// Tokens per sample [default: 200]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", hide = true)]
     pub sample_tokens: Option<usize>,
     /// Removes byte order marks from the text, and \r from its line ends
-    // Hidden, because the help fills a screen. Messages about such a text name the option.
+    // Messages about such a text name the option.
     #[arg(long, hide = true)]
     pub normalize_newlines: bool,
     /// Whether the run began from weights; stored in checkpoints.
@@ -113,6 +122,16 @@ pub enum DecayKind {
     Constant,
     Linear,
     Cosine,
+    /// Warm-up, stable, decay: a constant rate, then a fall like 1 - sqrt(x).
+    Wsd,
+    /// A constant rate, then a linear fall.
+    WsdLinear,
+}
+
+impl DecayKind {
+    fn is_stable(self) -> bool {
+        matches!(self, DecayKind::Wsd | DecayKind::WsdLinear)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -166,6 +185,8 @@ impl Options {
                 given.name()
             )));
         }
+        let schedule = self.schedule.or(before.schedule);
+        let is_stable = schedule.is_some_and(DecayKind::is_stable);
         Ok(Options {
             objective: before.objective,
             steps: self.steps.or(before.steps),
@@ -175,17 +196,21 @@ impl Options {
             lr: self.lr.or(before.lr),
             min_lr: self.min_lr.or(before.min_lr),
             warmup: self.warmup.or(before.warmup),
-            schedule: self.schedule.or(before.schedule),
+            schedule,
+            // A run that changes to another schedule drops the length of its fall.
+            decay_steps: self.decay_steps.or(before.decay_steps.filter(|_| is_stable)),
             weight_decay: self.weight_decay.or(before.weight_decay),
             beta1: self.beta1.or(before.beta1),
             beta2: self.beta2.or(before.beta2),
             clip: self.clip.or(before.clip),
             dropout: self.dropout.or(before.dropout),
+            ema: self.ema.or(before.ema),
             dtype: self.dtype.or(before.dtype),
             recompute: self.recompute.or(before.recompute),
             seed: before.seed,
             eval_every: self.eval_every.or(before.eval_every),
             eval_windows: self.eval_windows.or(before.eval_windows),
+            early_stop: self.early_stop.or(before.early_stop),
             save_every: self.save_every.or(before.save_every),
             sample_every: self.sample_every.or(before.sample_every),
             sample_tokens: self.sample_tokens.or(before.sample_tokens),
@@ -221,15 +246,34 @@ impl Options {
             ("eval-every", Some(self.eval_every())),
             ("save-every", Some(self.save_every())),
             ("sample-every", self.sample_every),
+            ("decay-steps", self.decay_steps),
         ] {
             above_zero(name, value)?;
         }
         let lr = self.lr.unwrap_or(if self.tuned { 3e-5 } else { 1e-3 });
         let (until, min_lr) = (self.steps(), self.min_lr.unwrap_or(lr / 10.0));
-        let decay = match self.schedule.unwrap_or(DecayKind::Cosine) {
+        let schedule = self.schedule.unwrap_or(DecayKind::Cosine);
+        if let Some(fall) = self.decay_steps {
+            if !schedule.is_stable() {
+                return Err(Failure::Input(
+                    "--decay-steps is the fall of --schedule wsd or wsd-linear; pass one of them"
+                        .to_owned(),
+                ));
+            }
+            if fall > until {
+                return Err(Failure::Input(format!(
+                    "--decay-steps is {fall}, and the run has {}; pass at most as many",
+                    output::counted(until as usize, "step")
+                )));
+            }
+        }
+        let from = until - self.decay_steps.unwrap_or(until / 5);
+        let decay = match schedule {
             DecayKind::Constant => Decay::None,
             DecayKind::Linear => Decay::Linear { until, min_lr },
             DecayKind::Cosine => Decay::Cosine { until, min_lr },
+            DecayKind::Wsd => Decay::StableSqrt { from, until, min_lr },
+            DecayKind::WsdLinear => Decay::StableLinear { from, until, min_lr },
         };
         Ok(TrainerSettings {
             optimizer: AdamW {
@@ -254,6 +298,7 @@ impl Options {
                 Predicted::NextToken => Objective::NextToken,
                 Predicted::Masked => Objective::Masked(self.masking(plan, tokenizer)?),
             },
+            ema: self.ema.filter(|decay| *decay != 0.0),
         })
     }
 
@@ -308,6 +353,11 @@ impl Options {
 
     pub fn eval_windows(&self) -> usize {
         self.eval_windows.unwrap_or(usize::MAX)
+    }
+
+    /// The validations without a lower loss after which the run stops.
+    pub fn early_stop(&self) -> Option<u64> {
+        self.early_stop.filter(|validations| *validations > 0)
     }
 
     pub fn save_every(&self) -> u64 {

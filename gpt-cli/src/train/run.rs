@@ -12,9 +12,8 @@ use super::lock::Lock;
 use super::log::{self, Line, Log};
 use super::options::Options;
 use super::progress::Progress;
-use super::text::{Text, first_windows};
-use super::{Arguments, Best, Run, corpus, curve};
-use crate::generate::stream;
+use super::text::Text;
+use super::{Arguments, Best, Run, corpus, curve, validate};
 use crate::interrupt;
 use crate::models;
 use crate::output::{self, Failure};
@@ -40,8 +39,6 @@ pub struct Loop {
     saved: Option<(u64, PathBuf)>,
     /// The newest line.
     last: Option<Line>,
-    /// Whether samples can be printed.
-    samples: bool,
     /// The log line of the checkpoint from which the run resumes, if the log lacks it: the earlier
     /// run ended after it had saved the checkpoint and before it wrote the line.
     pending: Option<Line>,
@@ -60,10 +57,21 @@ struct Recent {
     lr: f32,
 }
 
+/// What happens after a step. A step with any of it has a line of the log.
+#[derive(Clone, Copy)]
+struct Due {
+    validate: bool,
+    sample: bool,
+    /// A checkpoint, which is already saved.
+    save: bool,
+}
+
 /// The reason that a run ended.
 enum Ended {
     Done,
     Interrupted,
+    /// The last validations, as many as this, had no lower loss than the best one.
+    Stopped(u64),
 }
 
 impl Loop {
@@ -77,7 +85,7 @@ impl Loop {
         before: Option<Options>,
         lock: Option<Lock>,
     ) -> Result<Loop, Failure> {
-        let out = &arguments.out;
+        let out = arguments.out();
         let done = trainer.steps();
         let steps = run.options.steps();
         let line = run.line.clone().filter(|line| line.step == done && done > 0);
@@ -107,6 +115,13 @@ impl Loop {
                 text.train.len()
             ))
         })?;
+        let validates = text.validation.len() > 1 && run.options.eval_windows() > 0;
+        if run.options.early_stop().is_some() && !validates {
+            return Err(Failure::Input(
+                "--early-stop needs validations; remove --eval-windows 0, give more text, or pass --early-stop 0"
+                    .to_owned(),
+            ));
+        }
         let mut windows = run.windows.unwrap_or(0);
         if let Some(before) = before {
             // Checkpoints of earlier versions have no count. Their batch size could not change.
@@ -122,7 +137,7 @@ impl Loop {
         // From here on, the run writes files.
         std::fs::create_dir_all(out).map_err(|source| Error::Io {
             doing: "create",
-            path: out.clone(),
+            path: out.to_owned(),
             source,
         })?;
         let lock = match lock {
@@ -149,7 +164,7 @@ impl Loop {
             windows,
             log,
             progress: Progress::new(done, steps),
-            out: out.clone(),
+            out: out.to_owned(),
             json: arguments.json,
             trainer,
             text,
@@ -157,7 +172,6 @@ impl Loop {
             recent: Recent::default(),
             saved: (done > 0).then(|| (done, out.join(format!("checkpoint-{done}")))),
             last: None,
-            samples: true,
             pending,
             lock,
         })
@@ -175,10 +189,11 @@ impl Loop {
         let steps = self.run.options.steps();
         if let Some(line) = self.pending.take() {
             let validate = self.is_due(self.run.options.eval_every());
+            let sample = self.samples();
             if !self.validates() {
                 self.save_model()?;
             }
-            if let Some(ended) = self.conclude(line, validate, true)? {
+            if let Some(ended) = self.conclude(line, Due { validate, sample, save: true })? {
                 return Ok(ended);
             }
         }
@@ -200,24 +215,15 @@ impl Loop {
             let stop = interrupt::take();
             let validate = self.is_due(self.run.options.eval_every()) && !stop;
             let save = self.is_due(self.run.options.save_every()) || stop;
-            if validate || save || self.is_due(LOG_EVERY) {
+            let sample = self.samples() && !stop;
+            if validate || sample || save || self.is_due(LOG_EVERY) {
                 let line = self.line();
                 // Saved before the validation, during which the run may be killed.
                 if save {
                     self.save(&line)?;
                 }
-                if let Some(ended) = self.conclude(line, validate, save)? {
+                if let Some(ended) = self.conclude(line, Due { validate, sample, save })? {
                     return Ok(ended);
-                }
-            }
-            let every = self.run.options.sample_every().filter(|_| self.samples && !stop);
-            if every.is_some_and(|every| self.is_due(every)) {
-                match self.sample() {
-                    // Standard output is a closed pipe. The run continues.
-                    Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => {
-                        self.samples = false;
-                    }
-                    done => done?,
                 }
             }
             if stop {
@@ -233,34 +239,57 @@ impl Loop {
         done.is_multiple_of(every) || done >= self.run.options.steps()
     }
 
+    /// Whether a sample is due.
+    fn samples(&self) -> bool {
+        self.run.options.sample_every().is_some_and(|every| self.is_due(every))
+    }
+
     /// Whether the run validates. If not, the newest model counts as the best.
     fn validates(&self) -> bool {
         self.text.validation.len() > 1 && self.run.options.eval_windows() > 0
     }
 
-    /// Validates if `validate` is set, and writes the log line. `saved` says whether the step has a
-    /// checkpoint.
-    fn conclude(
-        &mut self,
-        line: Line,
-        validate: bool,
-        saved: bool,
-    ) -> Result<Option<Ended>, Failure> {
+    /// Validates and samples if that is due, and writes the log line.
+    fn conclude(&mut self, line: Line, due: Due) -> Result<Option<Ended>, Failure> {
+        let Due { validate, sample, save: saved } = due;
         let val_loss = match validate && self.validates() {
             true => self.validate().or_else(|failure| self.keep(&line, failure))?,
             false => None,
         };
-        let line = Line { val_loss, ..line };
+        let mut line = Line { val_loss, ..line };
         self.last = Some(line.clone());
         // The checkpoint has the line, so a resumed run validates again and writes the line.
         if validate && val_loss.is_none() && saved && interrupt::take() {
             return Ok(Some(Ended::Interrupted));
         }
+        if sample && !interrupt::pending() {
+            line.sample = self.sample()?;
+        }
         self.log.add(line)?;
         if val_loss.is_some() || saved {
             self.draw()?;
         }
+        if val_loss.is_some()
+            && let Some(validations) = self.is_no_better()
+        {
+            // A run that stops can be resumed from here.
+            if !saved {
+                let line = self.last.clone().expect("a line was written");
+                self.save(&line)?;
+            }
+            return Ok(Some(Ended::Stopped(validations)));
+        }
         Ok(None)
+    }
+
+    /// The number of validations since the best one, if it is time to stop early. It is counted in
+    /// the log, so that a resumed run stops at the same step.
+    fn is_no_better(&self) -> Option<u64> {
+        let (patience, best) = (self.run.options.early_stop()?, self.run.best?);
+        let since = self.log.lines.iter().filter(|line| line.step > best.step);
+        let validations = since.filter(|line| line.val_loss.is_some()).count() as u64;
+        let has_more = self.trainer.steps() < self.run.options.steps();
+        (validations >= patience && has_more).then_some(validations)
     }
 
     /// Returns `failure`. If the validation diverged and the run has no checkpoint yet, first saves
@@ -286,25 +315,12 @@ impl Loop {
     /// Computes the validation loss, and saves the model if it is the best so far. None if Ctrl-C
     /// was pressed.
     fn validate(&mut self) -> Result<Option<f64>, Failure> {
-        let (batch, tokens) = (self.trainer.settings().batch as usize, self.trainer.tokens());
-        let windows = self.run.options.eval_windows();
-        let text = first_windows(&self.text.validation, windows, tokens as usize);
-        let (mut sum, mut targets, mut windows) = (0.0, 0, 0);
-        let objective = self.trainer.settings().objective;
         self.progress.doing("validating");
-        for batch in text.windows(batch, tokens as usize) {
-            if interrupt::pending() {
-                break;
-            }
-            let batch = objective.validation(batch, windows);
-            sum += self.trainer.loss(&batch)? * batch.counted() as f64;
-            targets += batch.counted();
-            windows += batch.sequences() as u64;
-        }
-        if targets == 0 || interrupt::pending() {
-            return Ok(None);
-        }
-        let (step, loss) = (self.trainer.steps(), sum / targets as f64);
+        let windows = self.run.options.eval_windows();
+        let text = &self.text;
+        let loss = self.trainer.with_average(|trainer| validate::loss(trainer, text, windows))?;
+        let Some(loss) = loss else { return Ok(None) };
+        let (step, loss) = (self.trainer.steps(), loss.mean);
         if !loss.is_finite() {
             return Err(Failure::Runtime(Error::Diverged(format!(
                 "the training diverged: the validation loss of step {step} is {loss} (--eval-windows 0 continues without validation)"
@@ -330,6 +346,7 @@ impl Loop {
             grad_norm: self.trainer.gradient_norm(),
             loss_scale: self.trainer.loss_scale(),
             tok_s: recent.tokens_a_second(),
+            sample: None,
         }
     }
 
@@ -361,32 +378,43 @@ impl Loop {
 
     fn save_model(&mut self) -> Result<(), Failure> {
         let plan = self.trainer.plan();
-        let weights = self.trainer.weights();
-        weights::save(&self.out.join("model.safetensors"), plan, &weights)?;
+        let path = self.out.join("model.safetensors");
+        self.trainer.with_average(|trainer| weights::save(&path, plan, &trainer.weights()))?;
         weights::save_config(&self.out.join("config.json"), plan)?;
         Ok(())
     }
 
-    /// Prints a sample that starts with the first token of the text.
-    fn sample(&mut self) -> Result<(), Failure> {
+    /// Generates a sample that starts with the first token of the text, and prints it. The seed is
+    /// the run's, so that samples of different steps differ by the model alone. None if Ctrl-C was
+    /// pressed.
+    fn sample(&mut self) -> Result<Option<String>, Failure> {
         let step = self.trainer.steps();
-        let model = self.trainer.model()?;
+        self.progress.doing("sampling");
+        let model = self.trainer.with_average(Trainer::model)?;
         let mut first = Vec::new();
         self.text.train.copy(0..1, &mut first);
         let mut session = model.session().open()?;
-        let sampling = Sampling { seed: step, ..Sampling::default() };
+        let sampling = Sampling { seed: self.run.options.seed(), ..Sampling::default() };
         let stop = Stop { tokens: Some(self.run.options.sample_tokens()), ..Stop::default() };
-        let mut generation = session.generate_from_tokens(&first, sampling, stop)?;
+        let generation = session.generate_from_tokens(&first, sampling, stop)?;
         let mut text = self.text.tokenizer.decode(&first)?;
-        stream(&mut generation, |piece| {
-            text.push_str(piece);
-            Ok(())
-        })?;
-        self.progress.aside(|| {
+        for piece in generation {
+            text.push_str(&piece?);
+            if interrupt::pending() {
+                return Ok(None);
+            }
+        }
+        let printed = self.progress.aside(|| {
             let mut out = output::stdout();
             output::line(&mut out, &format!("--- step {step}\n{text}"))?;
             Ok(out.flush()?)
-        })
+        });
+        match printed {
+            // Standard output is a closed pipe. The run continues, and its log has the samples.
+            Err(Failure::Output(error)) if error.kind() == ErrorKind::BrokenPipe => (),
+            printed => printed?,
+        }
+        Ok(Some(text))
     }
 
     /// Appends the path of the newest checkpoint to a divergence error.
@@ -408,11 +436,15 @@ impl Loop {
         if self.json {
             return output::json(&self.figures(last, ended, time));
         }
-        if let Ended::Interrupted = ended {
-            eprintln!(
-                "stopped after step {}; continue with: gpt train --resume --out {out}",
-                last.step
-            );
+        let goes_on = format!("continue with: gpt train --resume --out {out}");
+        match ended {
+            Ended::Done => (),
+            Ended::Interrupted => eprintln!("stopped after step {}; {goes_on}", last.step),
+            Ended::Stopped(validations) => eprintln!(
+                "stopped early after step {}, because the last {} had no lower loss than the best one; {goes_on} --early-stop 0",
+                last.step,
+                output::counted(*validations as usize, "validation")
+            ),
         }
         let saved = match self.run.best {
             Some(best) => {
@@ -452,6 +484,7 @@ impl Loop {
             "tokens": self.windows * u64::from(self.trainer.tokens()),
             "tok_s": output::Spread::of(speeds).median, "seconds": time.as_secs_f64(),
             "interrupted": matches!(ended, Ended::Interrupted),
+            "early_stopped": matches!(ended, Ended::Stopped(_)),
             "checkpoint": self.saved.as_ref().map(|(_, path)| path),
             "device": self.trainer.device().name(),
         })

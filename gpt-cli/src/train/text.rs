@@ -79,7 +79,7 @@ impl Text {
         plan: &Plan,
         fingerprint: u64,
     ) -> Result<Option<Text>, Failure> {
-        let [train, validation] = [TRAIN, VALIDATION].map(|name| arguments.out.join(name));
+        let [train, validation] = [TRAIN, VALIDATION].map(|name| arguments.out().join(name));
         if !train.exists() || !validation.exists() {
             return Ok(None);
         }
@@ -177,7 +177,7 @@ fn saved_tokenizer(arguments: &Arguments) -> Result<Tokenizer, Failure> {
             "a resumed run keeps its tokenizer; remove --tokenizer".to_owned(),
         ));
     }
-    Ok(Tokenizer::from_path(&arguments.out.join(TOKENIZER))?)
+    Ok(Tokenizer::from_path(&arguments.out().join(TOKENIZER))?)
 }
 
 fn choose(arguments: &Arguments, text: &str) -> Result<Tokenizer, Failure> {

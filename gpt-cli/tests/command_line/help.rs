@@ -79,6 +79,7 @@ fn in_short(example: &str) -> String {
         "bench" => format!("{line} --reps 1 --decode 4 {cpu}"),
         "report" if !line.contains("--device") => format!("{line} --model nano --dtype f32 {cpu}"),
         "selftest" if !line.contains("--device") => format!("{line} {cpu}"),
+        "plot" => line.replace("lr-3e-4 lr-1e-3", "run run/log.jsonl"),
         "embed" | "eval" | "explain" | "generate" | "logits" => format!("{line} {cpu}"),
         _ => line,
     }

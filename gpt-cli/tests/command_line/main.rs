@@ -21,6 +21,7 @@ mod masked;
 mod memory;
 #[cfg(unix)]
 mod pipes;
+mod plot;
 mod specs;
 #[cfg(target_os = "linux")]
 mod terminal;

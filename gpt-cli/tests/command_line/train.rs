@@ -73,8 +73,17 @@ fn a_run_leaves_a_model_a_log_a_curve_and_a_checkpoint() {
     let out = dir.path("run");
     let lines = log(&out);
     let steps: Vec<&Value> = lines.iter().map(|l| &l["step"]).collect();
-    assert_eq!(steps, [4, 8, 10, 12]);
-    assert!(lines[0]["val_loss"].as_f64() > lines[3]["val_loss"].as_f64());
+    assert_eq!(steps, [4, 6, 8, 10, 12]);
+    assert!(lines[0]["val_loss"].as_f64() > lines[4]["val_loss"].as_f64());
+    // The samples are in the log, too: the first character of the text and at most five more. The
+    // tokens that the text does not have are empty.
+    for (line, is_sampled) in lines.iter().zip([false, true, false, false, true]) {
+        assert_eq!(line["sample"].is_string(), is_sampled, "{line}");
+        if let Some(sample) = line["sample"].as_str() {
+            assert!(sample.starts_with('t') && sample.chars().count() <= 6, "{sample}");
+            assert!(printed.contains(&format!("--- step {}\n{sample}\n", line["step"])));
+        }
+    }
     for key in ["loss", "lr", "grad_norm", "tok_s"] {
         assert!(lines.iter().all(|l| l[key].as_f64().unwrap() > 0.0), "{key}");
     }
@@ -122,6 +131,143 @@ fn a_resumed_run_equals_an_uninterrupted_one() {
     assert_eq!(halves[..begun.len()], begun);
     let last = |lines: &[Value]| lines.last().unwrap()["val_loss"].clone();
     assert_eq!(last(&whole), last(&halves));
+}
+
+/// As long as the fall has not begun, a run with the schedule `wsd` may get more steps.
+#[test]
+fn a_stable_run_may_get_more_steps() {
+    let dir = TestDir::new();
+    let run = |out: &str, more: &str| succeeds(&mut dir.train(out, more));
+    for (schedule, fall) in [("wsd", 0.5), ("wsd-linear", 0.75)] {
+        let [whole, halves] = ["whole", "halves"].map(|half| format!("{schedule}-{half}"));
+        let options = format!("--schedule {schedule} --decay-steps 4 --save-every 3 --min-lr 0");
+        run(&whole, &format!("{options} --steps 12"));
+        run(&halves, "--steps 8 --schedule constant --save-every 3");
+        run(&halves, &format!("--resume --steps 12 {options}"));
+        assert!(state(&dir.path(&whole), 12) == state(&dir.path(&halves), 12));
+        // A run that goes on keeps its schedule, which now ends later.
+        let lines = log(&dir.path(&halves));
+        let rate = |step| {
+            let line = lines.iter().find(|line| line["step"] == step).unwrap();
+            line["lr"].as_f64().unwrap() / 1e-3
+        };
+        assert!((rate(8) - 1.0).abs() < 1e-6, "{schedule}: {}", rate(8));
+        // The line of step 10 has the rate of the step before it: a quarter of the fall is done.
+        assert!((rate(10) - fall).abs() < 1e-6, "{schedule}: {}", rate(10));
+        run(&halves, "--resume --steps 14");
+        let text = fs::read_to_string(dir.path(&halves).join("checkpoint-14/state.json")).unwrap();
+        let state: Value = serde_json::from_str(&text).unwrap();
+        let kind = if schedule == "wsd" { "StableSqrt" } else { "StableLinear" };
+        let decay = &state["settings"]["schedule"]["decay"][kind];
+        assert_eq!((&decay["from"], &decay["until"]), (&10.into(), &14.into()), "{decay}");
+        // Another schedule has no fall of this length.
+        run(&halves, "--resume --steps 15 --schedule cosine");
+    }
+}
+
+/// With this learning rate no parameter changes, so no validation is better than the first.
+#[test]
+fn a_run_stops_early_and_can_go_on() {
+    let dir = TestDir::new();
+    let options = "--steps 14 --lr 1e-30 --eval-every 2 --eval-windows 2 --save-every 5";
+    let run = |out: &str, more: &str| {
+        let output = succeeds(&mut dir.train(out, more));
+        let text = String::from_utf8(output.stdout.clone()).unwrap();
+        (errors(&output), serde_json::from_str::<Value>(text.lines().last().unwrap()).ok())
+    };
+    let steps = |out: &str| -> Vec<u64> {
+        log(&dir.path(out)).iter().map(|line| line["step"].as_u64().unwrap()).collect()
+    };
+    run("whole", options);
+    // The validations of steps 4, 6 and 8 are not better than that of step 2.
+    let (text, _) = run("run", &format!("{options} --early-stop 3"));
+    let sentence = "stopped early after step 8, because the last 3 validations had no lower loss";
+    assert!(text.contains(sentence), "{text}");
+    assert_eq!(steps("run"), [2, 4, 5, 6, 8]);
+    assert!(dir.path("run/checkpoint-8").is_dir() && dir.path("run/model.safetensors").exists());
+    // A resumed run goes on until the next validation that is not better.
+    let (text, figures) = run("run", "--resume --json");
+    assert!(!text.contains("stopped"), "{text}");
+    let figures = figures.unwrap();
+    assert_eq!((&figures["early_stopped"], &figures["steps"]), (&true.into(), &10.into()));
+    assert_eq!(figures["best_step"], 2);
+    let (_, figures) = run("run", "--resume --early-stop 0 --json");
+    let figures = figures.unwrap();
+    assert_eq!((&figures["early_stopped"], &figures["steps"]), (&false.into(), &14.into()));
+    assert!(state(&dir.path("whole"), 14) == state(&dir.path("run"), 14));
+    let message = fails(&mut dir.train("new", "--steps 9 --eval-windows 0 --early-stop 1"), 2);
+    assert!(message.contains("--early-stop needs validations"), "{message}");
+    // A run that learns has a better validation each time, and makes all its steps.
+    let (text, _) = run("learns", "--steps 8 --eval-every 2 --early-stop 1");
+    assert!(!text.contains("stopped") && dir.path("learns/checkpoint-8").is_dir(), "{text}");
+}
+
+/// The seed of a sample is the run's, so the samples of a model that does not change are equal. A
+/// resumed run writes the same ones.
+#[test]
+fn samples_differ_by_the_model_alone() {
+    let dir = TestDir::new();
+    let samples = |out: &str| -> Vec<String> {
+        let lines = log(&dir.path(out));
+        lines.iter().filter_map(|line| Some(line["sample"].as_str()?.to_owned())).collect()
+    };
+    let options = "--sample-every 2 --sample-tokens 30 --eval-windows 1 --save-every 3";
+    succeeds(&mut dir.train("still", &format!("{options} --steps 6 --lr 1e-30")));
+    let still = samples("still");
+    assert!(still.len() == 3 && still.iter().all(|sample| *sample == still[0]), "{still:?}");
+    succeeds(&mut dir.train("seed", &format!("{options} --steps 6 --lr 1e-30 --seed 3")));
+    assert_ne!(samples("seed")[0], still[0]);
+    let learns = format!("{options} --schedule constant --lr 1e-2");
+    succeeds(&mut dir.train("whole", &format!("{learns} --steps 8")));
+    succeeds(&mut dir.train("halves", &format!("{learns} --steps 4")));
+    succeeds(&mut dir.train("halves", "--resume --steps 8"));
+    let whole = samples("whole");
+    assert!(whole.len() == 4 && whole[0] != whole[3], "{whole:?}");
+    assert_eq!(whole, samples("halves"));
+}
+
+/// A run with an average of its weights takes the same steps. It validates and keeps the average,
+/// also after it was resumed.
+#[test]
+fn an_average_of_the_weights_is_validated_and_kept() {
+    let dir = TestDir::new();
+    let run = |out: &str, more: &str| succeeds(&mut dir.train(out, more));
+    let options = "--schedule constant --eval-windows 5 --sample-every 4";
+    run("plain", &format!("{options} --steps 8"));
+    let output = run("whole", &format!("{options} --ema 0.9 --steps 8"));
+    assert!(errors(&output).contains("average 3.07 MiB"), "{}", errors(&output));
+    run("halves", &format!("{options} --ema 0.9 --steps 4"));
+    run("halves", "--resume --steps 8");
+    let [plain, whole, halves] = ["plain", "whole", "halves"].map(|out| dir.path(out));
+    assert!(state(&whole, 8) == state(&halves, 8));
+    let average = |out: &Path| fs::read(out.join("checkpoint-8/average.safetensors")).unwrap();
+    assert!(average(&whole) == average(&halves));
+    // The parameters and moments are those without an average, which validates otherwise.
+    assert!(state(&plain, 8)[..2] == state(&whole, 8)[..2]);
+    let losses = |out: &Path, key: &str| -> Vec<Value> {
+        log(out).iter().map(|line| line[key].clone()).filter(|loss| !loss.is_null()).collect()
+    };
+    assert_eq!(losses(&plain, "grad_norm"), losses(&whole, "grad_norm"));
+    let validated = losses(&whole, "val_loss");
+    assert_eq!(validated, losses(&halves, "val_loss"));
+    assert_eq!(losses(&whole, "sample"), losses(&halves, "sample"));
+    assert_ne!(validated, losses(&plain, "val_loss"));
+    // The last validation is the best one, and the model in the folder is the average.
+    assert!(validated[1].as_f64() < validated[0].as_f64(), "{validated:?}");
+    assert!(state(&whole, 8)[2] == average(&whole));
+    let validate = |more: &str| -> Value {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gpt"));
+        command.args(["train", "--validate-only", "--device", "cpu", "--json", "--out"]);
+        let output = succeeds(command.arg(&whole).args(more.split_whitespace()));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()["val_loss"].clone()
+    };
+    assert_eq!(validate(""), validated[1]);
+    assert_eq!(validate("--ema 0"), losses(&plain, "val_loss")[1]);
+    // A resumed run may end its average.
+    run("halves", "--resume --steps 9 --ema 0");
+    assert!(!halves.join("checkpoint-9/average.safetensors").exists());
+    let message = fails(&mut dir.train("new", "--ema 1"), 2);
+    assert!(message.contains("the decay of the average is 1"), "{message}");
 }
 
 #[test]
@@ -236,6 +382,69 @@ fn fine_tuning_begins_where_the_weights_are() {
     assert!(message.contains("q4_k, q4_k_m, q5_k_m"), "{message}");
 }
 
+/// The names, sizes and contents of all files below `folder`.
+fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => found.extend(files(&path)),
+            false => found.push((path.clone(), fs::read(&path).unwrap())),
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn a_validation_alone_prints_the_loss_of_the_log() {
+    let dir = TestDir::new();
+    succeeds(&mut dir.train("run", "--steps 6 --eval-windows 9"));
+    let validate = |more: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gpt"));
+        command.args(["train", "--validate-only", "--device", "cpu", "--threads", "1"]);
+        command.args(more.split_whitespace()).current_dir(dir.0.path()).stdin(Stdio::null());
+        command
+    };
+    let figures = |more: &str| -> Value {
+        let output = succeeds(&mut validate(&format!("{more} --json")));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let logged = log(&dir.path("run")).last().unwrap()["val_loss"].clone();
+    fs::write(dir.path("other.txt"), LINES.repeat(61)).unwrap();
+    let before = files(dir.0.path());
+    // The run's options and tokens are used, so the loss is that of the log, bit for bit.
+    let run = figures("--out run");
+    assert_eq!((&run["val_loss"], &run["step"], &run["tokens"]), (&logged, &6.into(), &144.into()));
+    let one = figures("--out run --eval-windows 1");
+    assert!(one["tokens"] == 16 && one["val_loss"] != logged);
+    // Weights alone need a text, and are cut into windows of the same length if that is asked for.
+    let sizes = "--context 16 --eval-windows 9 --model nano --data text.txt";
+    let alone = figures(&format!("--weights run {sizes}"));
+    let close = |a: &Value| (a.as_f64().unwrap() / logged.as_f64().unwrap() - 1.0).abs() < 1e-6;
+    assert!(close(&alone["val_loss"]) && alone["step"].is_null(), "{alone}");
+    let output = succeeds(&mut validate("--out run"));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let loss = format!("validation loss {:.4} nats per token of run", logged.as_f64().unwrap());
+    assert!(text.starts_with(&loss) && text.ends_with(", 144 tokens\n"), "{text}");
+    assert!(files(dir.0.path()) == before, "a validation has written something");
+    for (more, part) in [
+        ("", "validates a run (--out DIR), or --weights with a text (--data)"),
+        ("--weights run", "validates a run (--out DIR), or --weights with a text (--data)"),
+        ("--out none", "none has no checkpoint to validate"),
+        ("--out run --eval-windows 0", "there is nothing to validate"),
+        ("--out run --context 65", "1 to 64 tokens"),
+        ("--out run --resume", "cannot be used with"),
+        ("--out run --data other.txt", "is not the text of the run"),
+    ] {
+        let message = fails(&mut validate(more), 2);
+        assert!(message.contains(part), "{part} is not in: {message}");
+    }
+    fs::write(dir.path("run/val.bin"), [1, 2, 3]).unwrap();
+    fs::remove_file(dir.path("text.txt")).unwrap();
+    assert!(fails(&mut validate("--out run"), 2).contains("text.txt"));
+}
+
 #[test]
 fn failures_are_one_sentence() {
     let dir = TestDir::new();
@@ -265,6 +474,9 @@ fn failures_are_one_sentence() {
         (other("text.txt", "--batch 0"), "--batch is 0"),
         (other("text.txt", "--context 0"), "--context is 0"),
         (other("text.txt", "--lr="), "expected a number"),
+        (other("text.txt", "--decay-steps 2"), "the fall of --schedule wsd or wsd-linear"),
+        (other("text.txt", "--decay-steps 9 --steps 8 --schedule wsd"), "the run has 8 steps"),
+        (other("text.txt", "--decay-steps 0 --schedule wsd"), "--decay-steps is 0"),
         (other("text.txt", "--weights none.gguf"), "none.gguf"),
     ] {
         assert!(message.contains(part), "{part} is not in: {message}");

@@ -2,6 +2,7 @@
 
 use gpt_plan::{Plan, TrainBytes, TrainShape};
 
+use super::average;
 use crate::Error;
 use crate::device::{Device, EngineRef};
 use crate::error::counted;
@@ -19,14 +20,26 @@ fn parse(meminfo: &str) -> Option<u64> {
 }
 
 /// Rejects a run that exceeds the available main memory, on a device that uses main memory. A
-/// hardware GPU has its own memory; its driver reports an allocation that fails.
-pub(super) fn check(device: &Device, plan: &Plan, shape: &TrainShape) -> Result<(), Error> {
+/// hardware GPU has its own memory; its driver reports an allocation that fails. `average` says
+/// whether there is an average of the parameters, too.
+pub(super) fn check(
+    device: &Device,
+    plan: &Plan,
+    shape: &TrainShape,
+    average: bool,
+) -> Result<(), Error> {
     let in_main_memory = match device.engine() {
         EngineRef::Cpu(_) => true,
         EngineRef::Gpu(gpu) => gpu.is_software(),
     };
     match available() {
-        Some(available) if in_main_memory => fits(plan.train_bytes(shape), available, plan, shape),
+        Some(available) if in_main_memory => {
+            let mut bytes = plan.train_bytes(shape);
+            if average {
+                bytes.parameters = bytes.parameters.saturating_add(average::bytes(plan));
+            }
+            fits(bytes, available, plan, shape)
+        }
         _ => Ok(()),
     }
 }

@@ -7,9 +7,10 @@
 //! so a run that resumes needs only these two numbers to find its next batch. `objective` has what
 //! is predicted: the next token, or tokens that are hidden in a text. `checkpoint` saves a
 //! run so that it resumes bit for bit. `memory` checks, before a run starts, that it fits in
-//! memory. `loss_scale` keeps small f16 gradients from underflowing. `parameters` exposes the
-//! trained values as weights.
+//! memory. `loss_scale` keeps small f16 gradients from underflowing. `average` is a moving average
+//! of the parameters. `parameters` exposes the trained values as weights.
 
+mod average;
 mod batch;
 mod checkpoint;
 mod data;

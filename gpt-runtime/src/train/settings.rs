@@ -66,6 +66,41 @@ pub enum Decay {
         /// The learning rate at its end.
         min_lr: f32,
     },
+    /// No fall up to step `from`, then a linear one (warm-up, stable, decay: Hu et al. 2024). A run
+    /// that is stopped before its fall can be given more steps, as if it had had them from the
+    /// beginning.
+    StableLinear {
+        /// The step at which the fall begins; the end of the warm-up if that is later.
+        from: u64,
+        /// The step at which the fall ends, counted from 0.
+        until: u64,
+        /// The learning rate at its end.
+        min_lr: f32,
+    },
+    /// Like `StableLinear`, but the fall is 1 - sqrt(x), which is fast at first (Hägele et al.
+    /// 2024).
+    StableSqrt {
+        /// The step at which the fall begins; the end of the warm-up if that is later.
+        from: u64,
+        /// The step at which the fall ends, counted from 0.
+        until: u64,
+        /// The learning rate at its end.
+        min_lr: f32,
+    },
+}
+
+impl Decay {
+    /// The steps of the fall, and the learning rate at its end. None if there is no fall.
+    fn fall(self) -> Option<(Option<u64>, u64, f32)> {
+        match self {
+            Decay::None => None,
+            Decay::Linear { until, min_lr } | Decay::Cosine { until, min_lr } => {
+                Some((None, until, min_lr))
+            }
+            Decay::StableLinear { from, until, min_lr }
+            | Decay::StableSqrt { from, until, min_lr } => Some((Some(from), until, min_lr)),
+        }
+    }
 }
 
 impl Schedule {
@@ -80,16 +115,22 @@ impl Schedule {
         if step < self.warmup {
             return lr * (step + 1) as f32 / self.warmup.saturating_add(1) as f32;
         }
-        let (until, min_lr) = match self.decay {
-            Decay::None => return lr,
-            Decay::Linear { until, min_lr } | Decay::Cosine { until, min_lr } => (until, min_lr),
-        };
+        let Some((from, until, min_lr)) = self.decay.fall() else { return lr };
+        let from = from.unwrap_or(0).max(self.warmup);
         if step > until || until <= self.warmup {
             return min_lr;
         }
-        let done = (step - self.warmup) as f64 / (until - self.warmup) as f64;
+        // If `from` is not before `until`, only the last step has the lowest rate.
+        if step < from.min(until) {
+            return lr;
+        }
+        let done = match from < until {
+            true => (step - from) as f64 / (until - from) as f64,
+            false => 1.0,
+        };
         let left = match self.decay {
             Decay::Cosine { .. } => 0.5 * (1.0 + (std::f64::consts::PI * done).cos()),
+            Decay::StableSqrt { .. } => 1.0 - done.sqrt(),
             _ => 1.0 - done,
         };
         (f64::from(min_lr) + left * f64::from(lr - min_lr)) as f32
@@ -127,6 +168,12 @@ pub struct TrainerSettings {
     /// [`RandomWindows::masked`]: super::RandomWindows::masked
     #[serde(default, skip_serializing_if = "Objective::is_next_token")]
     pub objective: Objective,
+    /// The decay of an exponential moving average of the parameters, at least 0 and below 1; by
+    /// default there is none. [`Trainer::with_average`](super::Trainer::with_average) uses it. It
+    /// takes as much main memory as the parameters, and a GPU's parameters are read after each
+    /// step. In step n the decay is at most (1 + n) / (10 + n).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ema: Option<f32>,
 }
 
 /// Serde's definition of [`Recompute`], which `gpt-plan` does not serialize.
@@ -149,6 +196,7 @@ impl Default for TrainerSettings {
             dropout: None,
             seed: 0,
             objective: Objective::NextToken,
+            ema: None,
         }
     }
 }
@@ -173,10 +221,7 @@ impl TrainerSettings {
     pub(super) fn check(&self, spec: &Spec) -> Result<(), Error> {
         let context = spec.context;
         let AdamW { lr, beta1, beta2, eps, weight_decay, clip } = self.optimizer;
-        let min_lr = match self.schedule.decay {
-            Decay::None => 0.0,
-            Decay::Linear { min_lr, .. } | Decay::Cosine { min_lr, .. } => min_lr,
-        };
+        let min_lr = self.schedule.decay.fall().map_or(0.0, |(_, _, min_lr)| min_lr);
         let positive = |x: f32| x > 0.0 && x.is_finite();
         let ratio = |x: f32| (0.0..1.0).contains(&x);
         let wrong = [
@@ -201,6 +246,12 @@ impl TrainerSettings {
                 "dropout",
                 self.dropout.unwrap_or(0.0),
                 self.dropout.is_none_or(ratio),
+                "at least 0 and below 1",
+            ),
+            (
+                "decay of the average",
+                self.ema.unwrap_or(0.0),
+                self.ema.is_none_or(ratio),
                 "at least 0 and below 1",
             ),
         ];
@@ -259,6 +310,38 @@ mod tests {
     }
 
     #[test]
+    fn a_stable_rate_falls_at_the_end() {
+        let (from, until, min_lr) = (80, 100, 0.2);
+        let sqrt = Decay::StableSqrt { from, until, min_lr };
+        let linear = Decay::StableLinear { from, until, min_lr };
+        let rate = |decay, step| Schedule { warmup: 10, decay }.rate(1.0, step);
+        for decay in [sqrt, linear] {
+            // The warm-up and the stable steps, up to the first step of the fall.
+            for (step, expected) in [(0, 1.0 / 11.0), (9, 10.0 / 11.0), (10, 1.0), (80, 1.0)] {
+                assert!((rate(decay, step) - expected).abs() < 1e-6, "{decay:?} {step}");
+            }
+            assert!(rate(decay, 81) < 1.0 && rate(decay, 99) > 0.2);
+            assert_eq!((rate(decay, 100), rate(decay, u64::MAX)), (0.2, 0.2));
+        }
+        // A quarter of the fall: 1 - sqrt(1/4) is a half, 1 - 1/4 is three quarters.
+        assert!((rate(sqrt, 85) - (0.2 + 0.8 * 0.5)).abs() < 1e-6);
+        assert!((rate(linear, 85) - (0.2 + 0.8 * 0.75)).abs() < 1e-6);
+        // A fall that would begin in the warm-up begins after it, as the plain line does.
+        let early = Decay::StableLinear { from: 3, until, min_lr };
+        let line = Decay::Linear { until, min_lr };
+        for step in [0, 3, 10, 11, 50, 99, 100, 101] {
+            assert_eq!(rate(early, step), rate(line, step), "{step}");
+        }
+        // No step is left for a fall.
+        let never = Decay::StableSqrt { from: until, until, min_lr };
+        assert_eq!((rate(never, 99), rate(never, 100)), (1.0, 0.2));
+        let after = Decay::StableSqrt { from: u64::MAX, until, min_lr };
+        assert_eq!((rate(after, 99), rate(after, 100)), (1.0, 0.2));
+        let short = Decay::StableSqrt { from: 2, until: 5, min_lr };
+        assert_eq!((rate(short, 9), rate(short, 10)), (10.0 / 11.0, 0.2));
+    }
+
+    #[test]
     fn invalid_settings_are_rejected() {
         let with = |change: fn(&mut TrainerSettings)| {
             let mut settings = TrainerSettings::default();
@@ -274,8 +357,16 @@ mod tests {
             (with(|s| s.optimizer.beta2 = 1.0), "beta2 is 1"),
             (with(|s| s.optimizer.clip = Some(0.0)), "clipping norm is 0"),
             (with(|s| s.dropout = Some(1.0)), "dropout is 1"),
+            (with(|s| s.ema = Some(1.0)), "decay of the average is 1"),
+            (with(|s| s.ema = Some(f32::NAN)), "decay of the average is NaN"),
             (with(|s| s.dropout = Some(0.1)), "the model has no dropout"),
             (with(|s| s.schedule = Schedule::cosine(0, 1, 1.0)), "lowest learning rate"),
+            (
+                with(|s| {
+                    s.schedule.decay = Decay::StableLinear { from: 0, until: 1, min_lr: f32::NAN };
+                }),
+                "lowest learning rate is NaN",
+            ),
             (with(|s| s.tokens = Some(65)), "1 to 64 tokens"),
             (with(|s| s.batch = 0), "0 sequences"),
         ] {
@@ -291,8 +382,13 @@ mod tests {
             recompute: Recompute::Block,
             dropout: Some(0.2),
             seed: u64::MAX,
+            ema: Some(0.99),
             ..TrainerSettings::from(AdamW { lr: 6e-4, ..AdamW::default() })
         };
+        let text = serde_json::to_string(&settings).unwrap();
+        assert_eq!(serde_json::from_str::<TrainerSettings>(&text).unwrap(), settings);
+        let decay = Decay::StableSqrt { from: 5, until: 7, min_lr: 1e-5 };
+        let settings = TrainerSettings { schedule: Schedule { warmup: 3, decay }, ..settings };
         let text = serde_json::to_string(&settings).unwrap();
         assert_eq!(serde_json::from_str::<TrainerSettings>(&text).unwrap(), settings);
     }

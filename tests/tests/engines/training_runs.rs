@@ -31,6 +31,7 @@ impl Run {
                 batch: 2,
                 tokens: Some(24),
                 schedule: Schedule::cosine(2, STEPS, 1e-4),
+                ema: Some(0.5),
                 ..TrainerSettings::from(AdamW { lr: 1e-2, ..AdamW::default() })
             },
             data: RandomWindows::new(text, 3, 24, 1).unwrap(),
@@ -54,7 +55,8 @@ impl Run {
 
 fn resumes_exactly(spec: Spec, device: &Device) {
     let run = Run::new(spec, device);
-    let whole = run.learn(&mut run.begin(), STEPS);
+    let mut trainer = run.begin();
+    let whole = run.learn(&mut trainer, STEPS);
     assert!(whole[STEPS as usize - 1] < whole[0] - 0.3, "{whole:?}");
     let folder = tempfile::tempdir().unwrap();
     let mut first = run.begin();
@@ -66,6 +68,14 @@ fn resumes_exactly(spec: Spec, device: &Device) {
     let mut second = Trainer::resume_plan(run.plan, device, &saved, settings).unwrap();
     halves.extend(run.learn(&mut second, STEPS));
     assert_eq!(halves, whole);
+    // The average of the parameters is the same, too, and is not the parameters.
+    let batch = run.data.batch(STEPS);
+    let averaged =
+        |trainer: &mut Trainer| trainer.with_average(|trainer| trainer.loss(&batch)).unwrap();
+    let average = averaged(&mut trainer);
+    assert_eq!(averaged(&mut second), average);
+    assert_ne!(trainer.loss(&batch).unwrap(), average);
+    assert_eq!(trainer.loss(&batch).unwrap(), second.loss(&batch).unwrap());
 }
 
 #[test]

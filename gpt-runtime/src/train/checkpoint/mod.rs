@@ -4,6 +4,8 @@
 //! - `model.safetensors`: the parameters under Hugging Face's names; it loads like any model
 //! - `config.json`: Hugging Face's description of the model
 //! - `moments.safetensors`: AdamW's two moments
+//! - `average.safetensors`: the moving average of the parameters, if there is one; it loads like
+//!   any model, too
 //! - `state.json`: the step, the settings, the loss scale (f16 only), and the caller's data
 //!
 //! The folder is written under a temporary name, synced, and renamed, so it is either complete or
@@ -30,11 +32,12 @@ use crate::{Error, files};
 const PREFIX: &str = "checkpoint-";
 const MODEL: &str = "model.safetensors";
 const MOMENTS: &str = "moments.safetensors";
+const AVERAGE: &str = "average.safetensors";
 const STATE: &str = "state.json";
 
 /// The newest version. It was incremented whenever an older program could misread a newer file:
-/// version 2 has an objective other than the next token. Files that version 1 can express have
-/// version 1.
+/// version 2 has an objective other than the next token, or an average of the parameters. Files that
+/// version 1 can express have version 1.
 const VERSION: u32 = 2;
 
 /// The contents of `state.json`.
@@ -121,6 +124,11 @@ impl SavedRun {
         &self.state.settings
     }
 
+    /// The file with the average of the parameters, if the run keeps one.
+    pub fn average(&self) -> Option<PathBuf> {
+        self.state.settings.ema.map(|_| self.folder.join(AVERAGE))
+    }
+
     /// The data that the caller of [`Trainer::save`] added.
     pub fn caller(&self) -> &Value {
         &self.state.caller
@@ -186,7 +194,15 @@ impl<M> Trainer<M> {
         let moments = saved.folder.join(MOMENTS);
         let mapped = Mapped::open(&moments)?;
         let moments = read_moments(mapped.bytes(), plan, &moments)?;
+        let average = match saved.average().filter(|_| settings.ema.is_some()) {
+            Some(path) => Some(weights::open(&path, plan, Some(Format::F32))?),
+            None => None,
+        };
         let mut trainer = Trainer::with_vtable(vtable, device, &weights, settings)?;
+        // An average that the saved run does not have begins with its parameters.
+        if let (Some(average), Some(saved)) = (&mut trainer.average, &average) {
+            average.load(plan, saved)?;
+        }
         for (state, id, layer, bytes) in moments {
             let bytes = bytes.as_chunks().0.iter();
             let values: Vec<f32> = bytes.map(|b| f32::from_le_bytes(*b)).collect();
@@ -208,6 +224,7 @@ impl<M> Trainer<M> {
     /// Fails if a file cannot be written, if an older checkpoint cannot be removed, or if `folder`
     /// already has a checkpoint of this step.
     pub fn save(&mut self, folder: impl AsRef<Path>, caller: &Value) -> Result<PathBuf, Error> {
+        self.check_parameters()?;
         let folder = folder.as_ref();
         let path = folder.join(format!("{PREFIX}{}", self.steps));
         if path.exists() {
@@ -218,7 +235,10 @@ impl<M> Trainer<M> {
         }
         let (plan, step) = (self.vtable.plan, self.steps);
         let state = State {
-            version: if self.settings.objective.is_next_token() { 1 } else { VERSION },
+            version: match self.settings.objective.is_next_token() && self.average.is_none() {
+                true => 1,
+                false => VERSION,
+            },
             model: plan.name.to_string(),
             step,
             settings: self.settings.clone(),
@@ -230,6 +250,11 @@ impl<M> Trainer<M> {
             weights::save(&new.join(MODEL), plan, &self.weights())?;
             weights::save_config(&new.join("config.json"), plan)?;
             self.write_moments(&new.join(MOMENTS))?;
+            if self.average.is_some() {
+                self.with_average(|trainer| {
+                    weights::save(&new.join(AVERAGE), plan, &trainer.weights())
+                })?;
+            }
             files::write(&new.join(STATE), &state)
         })?;
         for old in steps(folder)?.into_iter().filter(|old| *old < step) {

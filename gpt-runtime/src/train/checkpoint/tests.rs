@@ -102,6 +102,88 @@ fn a_run_that_learns_masked_tokens_goes_on() {
     }
 }
 
+/// The average is part of a checkpoint. It is that of the formula in f64, and a run that resumes
+/// has the same one, bit for bit. It can be dropped, and begun late.
+#[test]
+fn an_average_goes_on_bit_for_bit() {
+    for spec in [testing::gpt2_spec(), testing::llama_spec()] {
+        let plan = testing::plan(&spec);
+        let (device, decay) = (Device::cpu().unwrap(), 0.4);
+        let with = |ema| TrainerSettings { ema, ..settings() };
+        let new = |ema| {
+            let weights = RandomWeights::new(plan, 1, Format::F32);
+            Trainer::from_plan(plan, &device, &weights, with(ema)).unwrap()
+        };
+        let values = |trainer: &mut Trainer| -> Vec<f32> {
+            let parameters = trainer.parameters();
+            let tensors = plan.trained();
+            let of = |(id, layer)| parameters.values(TensorState::Parameter, id, layer).unwrap();
+            tensors.flat_map(of).collect()
+        };
+        let average = |trainer: &mut Trainer| -> Vec<f32> {
+            trainer.with_average(|trainer| Ok::<_, Error>(values(trainer))).unwrap()
+        };
+        let mut plain = new(None);
+        let mut whole = new(Some(decay));
+        let mut expected: Vec<f64> = values(&mut whole).iter().map(|x| f64::from(*x)).collect();
+        for step in 1..=9u32 {
+            // An average does not change the training.
+            assert_eq!(steps_of(&mut whole, 1), steps_of(&mut plain, 1));
+            let decay = f64::from(decay).min(f64::from(1 + step) / f64::from(10 + step));
+            for (expected, new) in expected.iter_mut().zip(values(&mut whole)) {
+                *expected = decay * *expected + (1.0 - decay) * f64::from(new);
+            }
+        }
+        let found = average(&mut whole);
+        let parameters = values(&mut whole);
+        assert!(parameters == values(&mut plain) && parameters != found);
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!((f64::from(*found) - expected).abs() < 1e-6, "{found} and {expected}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let mut first = new(Some(decay));
+        steps_of(&mut first, 4);
+        let path = first.save(&folder, &Value::Null).unwrap();
+        // A program that knows no average must not resume the run.
+        let state = fs::read_to_string(path.join(STATE)).unwrap();
+        assert!(state.contains("\"version\": 2"), "{state}");
+        let saved = SavedRun::latest(&folder).unwrap().unwrap();
+        assert_eq!(saved.average(), Some(path.join(AVERAGE)));
+        let resume = |ema| Trainer::resume_plan(plan, &device, &saved, with(ema));
+        let mut second = resume(Some(decay)).unwrap();
+        assert!(average(&mut second) == average(&mut first));
+        steps_of(&mut second, 5);
+        assert!(average(&mut second) == found && values(&mut second) == parameters);
+        // The file is the average, as a model.
+        let opened = weights::open(&path.join(AVERAGE), plan, Some(Format::F32)).unwrap();
+        let mut loaded = Trainer::from_plan(plan, &device, &opened, with(None)).unwrap();
+        assert!(values(&mut loaded) == average(&mut first));
+        // Without its decay, the average is dropped, and a later run begins another one.
+        let mut dropped = resume(None).unwrap();
+        let newest = values(&mut dropped);
+        assert!(average(&mut dropped) == newest);
+        steps_of(&mut dropped, 1);
+        let path = dropped.save(&folder, &Value::Null).unwrap();
+        assert!(!path.join(AVERAGE).exists());
+        assert!(fs::read_to_string(path.join(STATE)).unwrap().contains("\"version\": 1"));
+        let saved = SavedRun::latest(&folder).unwrap().unwrap();
+        let mut begun = Trainer::resume_plan(plan, &device, &saved, with(Some(decay))).unwrap();
+        assert!(average(&mut begun) == values(&mut dropped));
+        // While the average is in place, a run neither learns nor saves.
+        let failed = begun.with_average(|trainer| trainer.step(&batch(9)));
+        assert!(failed.unwrap_err().to_string().contains("outside `with_average`"));
+        let failed = begun.with_average(|trainer| trainer.save(&folder, &Value::Null));
+        assert!(failed.unwrap_err().to_string().contains("outside `with_average`"));
+        steps_of(&mut begun, 1);
+        let path = begun.save(&folder, &Value::Null).unwrap();
+        let saved = SavedRun::latest(&folder).unwrap().unwrap();
+        let settings = saved.settings().clone();
+        fs::write(path.join(AVERAGE), "").unwrap();
+        let error = Trainer::resume_plan(plan, &device, &saved, settings).err().unwrap();
+        assert!(error.is_input() && error.to_string().contains(AVERAGE), "{error}");
+    }
+}
+
 #[test]
 fn there_is_one_checkpoint_and_it_is_the_newest() {
     let folder = tempfile::tempdir().unwrap();

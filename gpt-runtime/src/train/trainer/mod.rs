@@ -8,6 +8,7 @@ use std::marker::PhantomData;
 
 use gpt_plan::{Dropout, Plan, TrainBytes};
 
+use super::average::Average;
 use super::loss_scale::LossScale;
 use super::parameters::Parameters;
 use super::{Batch, Tokens, TrainerSettings, memory};
@@ -32,6 +33,8 @@ pub struct Trainer<M = Untyped> {
     pub(super) steps: u64,
     /// None unless the precision is f16.
     pub(super) loss_scale: Option<LossScale>,
+    /// None unless the settings have its decay.
+    pub(super) average: Option<Average>,
     device: Device,
     tokenizer: Option<Tokenizer>,
     gradient_norm: f64,
@@ -67,7 +70,8 @@ impl<M: Gpt> Trainer<M> {
         Ok(values)
     }
 
-    /// Replaces the values of `parameter`. The moments of the optimizer are unchanged.
+    /// Replaces the values of `parameter`. The moments of the optimizer and the average of the
+    /// parameters are unchanged.
     ///
     /// # Errors
     /// Fails if the device fails.
@@ -110,11 +114,17 @@ impl<M> Trainer<M> {
             shape: settings.shape(plan.spec.context),
             precision: settings.precision,
         };
-        memory::check(device, plan, &options.shape)?;
+        memory::check(device, plan, &options.shape, settings.ema.is_some())?;
         let scales = settings.precision == Precision::F16;
         let loss_scale = scales.then(LossScale::default);
+        let mut engine = vtable.trainer(device, weights, options)?;
+        let average = match settings.ema {
+            Some(_) => Some(Average::new(plan, &mut *engine)?),
+            None => None,
+        };
         Ok(Trainer {
-            engine: vtable.trainer(device, weights, options)?,
+            engine,
+            average,
             vtable,
             settings,
             steps: 0,
@@ -140,6 +150,7 @@ impl<M> Trainer<M> {
             settings: self.settings,
             steps: self.steps,
             loss_scale: self.loss_scale,
+            average: self.average,
             device: self.device,
             tokenizer: self.tokenizer,
             gradient_norm: self.gradient_norm,
@@ -162,6 +173,7 @@ impl<M> Trainer<M> {
     /// unchanged.
     pub fn step(&mut self, batch: &Batch) -> Result<f64, Error> {
         self.check(batch)?;
+        self.check_parameters()?;
         let loss_scale = self.loss_scale.map_or(1.0, |scale| scale.value());
         let scale = loss_scale / batch.counted() as f32;
         let mut sum = 0.0;
@@ -192,6 +204,9 @@ impl<M> Trainer<M> {
         }
         self.gradient_norm = norm;
         self.steps += 1;
+        if let (Some(average), Some(decay)) = (&mut self.average, self.settings.ema) {
+            average.add(self.vtable.plan, &mut *self.engine, decay, self.steps)?;
+        }
         Ok(())
     }
 
@@ -219,6 +234,7 @@ impl<M> Trainer<M> {
     /// are then unchanged.
     pub fn profile(&mut self, batch: &Batch) -> Result<TrainProfile, Error> {
         self.check(batch)?;
+        self.check_parameters()?;
         let mut parts = batch.parts(self.settings.batch);
         let (Some(part), None) = (parts.next(), parts.next()) else {
             return Err(Error::Input(format!(
@@ -278,6 +294,44 @@ impl<M> Trainer<M> {
             )));
         }
         Ok(sum / targets as f64)
+    }
+
+    /// Calls `f` while the moving average ([`TrainerSettings::ema`]) takes the place of the
+    /// parameters, to evaluate it ([`evaluate`](Self::evaluate)), to save it
+    /// ([`weights`](Self::weights)), or to generate text ([`model`](Self::model)). `f` cannot
+    /// train. Without an average, `f` sees the parameters.
+    ///
+    /// # Errors
+    /// Fails if `f` fails or the device fails.
+    pub fn with_average<T, E: From<Error>>(
+        &mut self,
+        f: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        if self.average.as_ref().is_none_or(|average| average.is_swapped) {
+            return f(self);
+        }
+        self.swap_average()?;
+        let result = f(self);
+        let swapped = self.swap_average();
+        let value = result?;
+        swapped?;
+        Ok(value)
+    }
+
+    fn swap_average(&mut self) -> Result<(), Error> {
+        let plan = self.vtable.plan;
+        self.average.as_mut().map_or(Ok(()), |average| average.swap(plan, &mut *self.engine))
+    }
+
+    /// Checks that the engine holds the parameters and not their average.
+    pub(super) fn check_parameters(&self) -> Result<(), Error> {
+        match self.average.as_ref().is_some_and(|average| average.is_swapped) {
+            true => Err(Error::Input(
+                "the average is in the place of the parameters; train and save outside `with_average`"
+                    .to_owned(),
+            )),
+            false => Ok(()),
+        }
     }
 
     /// The current model, on the trainer's device.
