@@ -3,8 +3,8 @@
 //! The `tokenizers` crate encodes. `source` builds that crate's input from the files of a model,
 //! `coverage` finds characters that the crate would drop, and `long` cuts long texts, so that all
 //! processors encode them. `decode` turns tokens into text one by one; `stream` does so for a
-//! generation. `bytes` has the bytes of a single token, `ends` the tokens that end a text, `mask` the
-//! token that stands for a hidden one. `chat` renders conversations as prompts, `learn` trains
+//! generation. `bytes` has the bytes of a single token, `ends` the tokens that end a text, `mask`
+//! the token that stands for a hidden one. `chat` renders conversations as prompts, `learn` trains
 //! tokenizers, `save` and `to_gguf` write them.
 
 mod bytes;

@@ -1,8 +1,8 @@
 //! Tests of both engines on plans made at run time, and of the macro's output.
 //!
 //! They are one program, because then a long test does not leave a core idle, and the libraries are
-//! linked once. Tests that expand `gpt_model!` are in the program `models`, because each change of it
-//! expands its models again.
+//! linked once. Tests that expand `gpt_model!` are in the program `models`, because each change of
+//! it expands its models again.
 
 mod caches;
 mod cpu_gradients;

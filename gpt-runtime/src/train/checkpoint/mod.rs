@@ -36,8 +36,8 @@ const AVERAGE: &str = "average.safetensors";
 const STATE: &str = "state.json";
 
 /// The newest version. It was incremented whenever an older program could misread a newer file:
-/// version 2 has an objective other than the next token, or an average of the parameters. Files that
-/// version 1 can express have version 1.
+/// version 2 has an objective other than the next token, or an average of the parameters. Files
+/// that version 1 can express have version 1.
 const VERSION: u32 = 2;
 
 /// The contents of `state.json`.
