@@ -55,7 +55,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("lock");
         let open = || File::create(&path).unwrap();
-        let first = try_lock(open()).unwrap().ok().expect("nobody has the lock");
+        let first = try_lock(open()).unwrap().expect("nobody has the lock");
         // A child process that has not yet started its program has a copy like this one.
         let shared = first.0.try_clone().unwrap();
         assert!(try_lock(open()).unwrap().is_err());
