@@ -30,7 +30,7 @@ pub struct Blank {
 pub struct Candidate {
     /// Its id.
     pub token: u32,
-    /// Its text; the name of a special token.
+    /// Its text. For a special token, this is its name.
     pub text: String,
     /// Its probability among all tokens.
     pub probability: f32,

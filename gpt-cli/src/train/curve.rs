@@ -116,7 +116,7 @@ fn chart(svg: &mut String, title: &str, curves: &[Curve]) -> Drawn {
     let points = || curves.iter().flat_map(|curve| &curve.points);
     let (low, high) =
         points().fold((f64::MAX, f64::MIN), |(low, high), (_, y)| (low.min(*y), high.max(*y)));
-    // A range that rounding could make empty has no marks.
+    // Rounding could make a narrower range empty, and its axis would have no labels.
     let margin = (0.05 * (high - low).max(1e-3)).max(1e-6 * high.abs());
     let last = points().fold(1.0, |last: f64, (step, _)| last.max(*step));
     let mut chart = ChartBuilder::on(&root)

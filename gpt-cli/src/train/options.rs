@@ -91,7 +91,7 @@ pub struct Options {
     #[arg(long, value_name = "N", hide = true)]
     pub sample_tokens: Option<usize>,
     /// Removes byte order marks from the text, and \r from its line ends
-    // Messages about such a text name the option.
+    // Hidden, because the message about such a text says to use it.
     #[arg(long, hide = true)]
     pub normalize_newlines: bool,
     /// Whether the run began from weights; stored in checkpoints.

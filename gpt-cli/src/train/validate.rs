@@ -40,7 +40,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
     options.check_objective(model.plan)?;
     let text = text(arguments, &model, known.as_ref(), &options)?;
     let mut settings = options.settings(model.plan, &text.tokenizer)?;
-    // The average of a run is validated, which has a file of its own.
+    // If the run has an average, its file is opened below in place of the weights.
     let averages = settings.ema.take().is_some();
     let windows = options.eval_windows();
     if windows == 0 || text.validation.len() < 2 {

@@ -42,9 +42,9 @@ pub struct Masking {
 /// Percent of the tokens of a window that are targets.
 const TARGETS: u64 = 15;
 
-/// Of ten targets, those that the model reads as the mask token, and those before the tokens that
-/// it reads as they are.
+/// A number below 10 is drawn for each target. Below this, the model reads the mask token.
 const MASKED: u64 = 8;
+/// From [`MASKED`] up to this, exclusive, the model reads a random token; otherwise the token.
 const REPLACED: u64 = 9;
 
 /// Separates the numbers that are drawn here from those that other code draws with the same seed.
@@ -57,9 +57,9 @@ impl Objective {
         *self == Objective::NextToken
     }
 
-    /// Validation windows, of which `first` windows came before. If the objective hides tokens, the
-    /// hidden ones depend on the seed and the windows' numbers only, so losses at different steps
-    /// compare.
+    /// Prepares windows for a validation; `first` is the number of the first one. If the objective
+    /// hides tokens, the hidden ones depend only on the seed and the windows' numbers, so losses at
+    /// different steps can be compared.
     pub fn validation(&self, windows: Batch, first: u64) -> Batch {
         match self {
             Objective::NextToken => windows,

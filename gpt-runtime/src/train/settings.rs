@@ -120,7 +120,7 @@ impl Schedule {
         if step > until || until <= self.warmup {
             return min_lr;
         }
-        // If `from` is not before `until`, only the last step has the lowest rate.
+        // If `from` is not before `until`, the rate stays until then and drops to the lowest at once.
         if step < from.min(until) {
             return lr;
         }
