@@ -48,6 +48,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         return Err(Failure::Input(format!("{} is empty", arguments.data.display())));
     }
     let model = arguments.load.load(arguments.tokenizer.tokenizer.clone())?;
+    if !model.plan().spec.is_causal() {
+        return Err(Failure::Input(format!(
+            "{} is bidirectional and reads the tokens that it would predict; gpt train --validate-only evaluates masked tokens",
+            model.plan().name
+        )));
+    }
     let spinner = Spinner::new("encoding the text");
     let tokenizer = model.tokenizer()?;
     let tokens = tokenizer.encode_prompt(&text)?;

@@ -14,7 +14,7 @@ use crate::output::{self, Failure};
   gpt fill --weights bert-base-uncased \"To be, or not to [MASK].\"
   gpt fill --weights roberta-base --top-k 3 --json \"To be, or not to<mask>.\"")]
 pub struct Arguments {
-    /// The text, with the tokenizer's mask token where a token is missing, such as [MASK]
+    /// The text, with the tokenizer's mask token where a token is missing, such as `[MASK]`
     #[arg(value_name = "TEXT")]
     text: String,
     /// Prints the K likeliest tokens of each blank

@@ -38,7 +38,7 @@ pub struct Candidate {
 
 impl<M> Model<M> {
     /// Fills the mask tokens in `text`, such as `[MASK]`, and returns the `candidates` likeliest
-    /// tokens of each. The tokenizer says what its mask token is called
+    /// tokens of each, apart from the mask token. The tokenizer says what its mask token is called
     /// ([`Tokenizer::mask_token`](crate::Tokenizer::mask_token)).
     ///
     /// # Errors
@@ -72,11 +72,17 @@ impl<M> Model<M> {
         }
         let capacity = ids.len().min(plan.spec.context as usize) as u32;
         let mut session = self.session().capacity(capacity).all_logits().open()?;
-        let most = candidates.min(plan.spec.vocab as usize);
+        // The vocabulary of a model may be larger than that of its tokenizer.
+        let is_token = |token: u32| token != mask && tokenizer.has(token);
+        let others = (0..plan.spec.vocab).filter(|token| !is_token(*token)).count();
+        let most = candidates.saturating_add(others).min(plan.spec.vocab as usize);
         let mut found = Vec::new();
         session.each_logits(&ids, |position, logits| {
             if ids[position] == mask {
-                found.push((position, likeliest(logits, most)));
+                let mut tokens = likeliest(logits, most);
+                tokens.retain(|(token, _)| is_token(*token));
+                tokens.truncate(candidates);
+                found.push((position, tokens));
             }
         })?;
         let mut blanks = Vec::with_capacity(found.len());
@@ -89,7 +95,13 @@ impl<M> Model<M> {
                 })
             };
             let candidates = tokens.into_iter().map(candidate).collect::<Result<Vec<_>, _>>()?;
-            ids[position] = candidates[0].token;
+            let Some(likeliest) = candidates.first() else {
+                return Err(Error::tokenizer(format!(
+                    "the tokenizer of {} has no token but {name}",
+                    plan.name
+                )));
+            };
+            ids[position] = likeliest.token;
             blanks.push(Blank { position, candidates });
         }
         Ok(Filled { text: tokenizer.decode(&ids)?, blanks })

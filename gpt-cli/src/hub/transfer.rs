@@ -90,7 +90,7 @@ impl Folder {
             Ok(lock) => Ok(lock),
             Err(opened) => {
                 eprintln!("waiting for another program that downloads {}", file.name);
-                lock::lock(opened).map_err(io("lock", &path))
+                Ok(lock::lock(opened).map_err(io("lock", &path))?)
             }
         }
     }

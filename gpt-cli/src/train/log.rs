@@ -42,29 +42,41 @@ pub struct Log {
     pub lines: Vec<Line>,
 }
 
-/// The lines of the log in `out`, up to the first incomplete one.
-fn read(out: &Path) -> Result<Vec<Line>, Error> {
+/// The lines of the log in `out`; none if there is no log.
+fn read(out: &Path) -> Result<Vec<Line>, Failure> {
     let path = out.join(NAME);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(source) => return Err(Log::failed("read", &path, source)),
-    };
-    Ok(text.lines().map_while(|line| serde_json::from_str(line).ok()).collect())
+    match std::fs::read_to_string(&path) {
+        Ok(text) => parse(&text, &path),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(source) => Err(Log::failed("read", &path, source).into()),
+    }
+}
+
+/// The lines of a log of another program, whose losses must be numbers that a picture can show.
+pub fn check(path: &Path) -> Result<Vec<Line>, Failure> {
+    let lines = parse(&files::read_text(path)?, path)?;
+    for (number, line) in (1..).zip(&lines) {
+        let mut losses = [Some(line.loss), line.val_loss].into_iter().flatten();
+        if let Some(loss) = losses.find(|loss| !(0.0..=MOST_LOSS).contains(loss)) {
+            return Err(no_line(number, path, &format!("its loss is {loss:e}")));
+        }
+    }
+    Ok(lines)
+}
+
+fn no_line(number: usize, path: &Path, what: &dyn std::fmt::Display) -> Failure {
+    Failure::Input(format!(
+        "line {number} of {} is not a line of a training log: {what}",
+        path.display()
+    ))
 }
 
 /// The lines of the log at `path`, which must be in the order of steps. Only the last line may be
-/// incomplete, because its run may be writing it.
-pub fn check(path: &Path) -> Result<Vec<Line>, Failure> {
-    let text = files::read_text(path)?;
+/// incomplete: its run may be writing it, or ended meanwhile.
+fn parse(text: &str, path: &Path) -> Result<Vec<Line>, Failure> {
     let mut lines: Vec<Line> = Vec::new();
     for (number, text) in (1..).zip(text.split_inclusive('\n')) {
-        let failed = |what: &dyn std::fmt::Display| {
-            Failure::Input(format!(
-                "line {number} of {} is not a line of a training log: {what}",
-                path.display()
-            ))
-        };
+        let failed = |what: &dyn std::fmt::Display| no_line(number, path, what);
         let line: Line = match serde_json::from_str(text) {
             Ok(line) => line,
             Err(_) if !text.ends_with('\n') => break,
@@ -78,26 +90,19 @@ pub fn check(path: &Path) -> Result<Vec<Line>, Failure> {
         if lines.last().is_some_and(|before| before.step >= line.step) {
             return Err(failed(&format!("its step, {}, is not after the one before", line.step)));
         }
-        if let Some(loss) = [Some(line.loss), line.val_loss]
-            .into_iter()
-            .flatten()
-            .find(|loss| !(0.0..=MOST_LOSS).contains(loss))
-        {
-            return Err(failed(&format!("its loss is {loss:e}")));
-        }
         lines.push(line);
     }
     Ok(lines)
 }
 
 /// Whether the log in `out` has the line of `step`.
-pub fn has(out: &Path, step: u64) -> bool {
-    read(out).is_ok_and(|lines| lines.iter().any(|line| line.step == step))
+pub fn has(out: &Path, step: u64) -> Result<bool, Failure> {
+    Ok(read(out)?.iter().any(|line| line.step == step))
 }
 
 impl Log {
     /// Opens the log in `out` and removes the lines after `step`, from which the run resumes.
-    pub fn open(out: &Path, step: u64) -> Result<Log, Error> {
+    pub fn open(out: &Path, step: u64) -> Result<Log, Failure> {
         let path = out.join(NAME);
         // The file is written again, because its last line may be incomplete.
         let lines: Vec<Line> =
@@ -141,7 +146,7 @@ mod tests {
             tok_s: 100.0,
             sample: (step == 20).then(|| "a\n\"b\u{1b}".to_owned()),
         };
-        let mut log = Log::open(folder.path(), 0).unwrap();
+        let mut log = Log::open(folder.path(), 0).ok().unwrap();
         for step in [10, 20, 30] {
             log.add(line(step)).unwrap();
         }
@@ -150,7 +155,7 @@ mod tests {
         let mut text = std::fs::read_to_string(&path).unwrap();
         text.push_str("{\"step\":40,\"lo");
         std::fs::write(&path, text).unwrap();
-        let mut log = Log::open(folder.path(), 20).unwrap();
+        let mut log = Log::open(folder.path(), 20).ok().unwrap();
         assert_eq!(log.lines[1].val_loss, Some(2.0));
         assert_eq!(log.lines[1].sample.as_deref(), Some("a\n\"b\u{1b}"));
         log.add(line(31)).unwrap();

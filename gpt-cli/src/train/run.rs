@@ -89,7 +89,8 @@ impl Loop {
         let done = trainer.steps();
         let steps = run.options.steps();
         let line = run.line.clone().filter(|line| line.step == done && done > 0);
-        let pending = line.filter(|_| !log::has(out, done));
+        let has_line = log::has(out, done)?;
+        let pending = line.filter(|_| !has_line);
         if done >= steps && pending.is_none() {
             return Err(Failure::Input(format!(
                 "the run in {} has made all its steps ({done}); ask for more with --steps",
@@ -110,9 +111,9 @@ impl Loop {
         let cut = |sequences, tokens| cut_of(&text, sequences, tokens);
         let data = cut(sequences, tokens).map_err(|_| {
             Failure::Input(format!(
-                "{} has {} tokens to learn from, too few for a window of {tokens}; give more text or a smaller --context",
+                "{} has {} to learn from, too few for a window of {tokens}; give more text or a smaller --context",
                 corpus::names(run.data.paths()),
-                text.train.len()
+                output::counted(text.train.len(), "token")
             ))
         })?;
         let validates = text.validation.len() > 1 && run.options.eval_windows() > 0;
@@ -154,11 +155,12 @@ impl Loop {
         let text = text.save(out)?;
         let data = cut_of(&text, sequences, tokens).expect("the tokens are the same");
         let log = Log::open(out, done)?;
-        let best = log.lines.iter().filter_map(|line| {
-            let (step, loss) = (line.step, line.val_loss?);
-            Some(Best { step, loss })
-        });
-        let best = best.chain(run.best).min_by(|a, b| a.loss.total_cmp(&b.loss));
+        // The checkpoint was saved before the validation of its step. A run that does not validate
+        // replaces the best model.
+        let newest = log.lines.last().filter(|line| line.step == done);
+        let newest = newest.and_then(|line| Some(Best { step: done, loss: line.val_loss? }));
+        let best = run.best.into_iter().chain(newest).filter(|_| validates);
+        let best = best.min_by(|a, b| a.loss.total_cmp(&b.loss));
         Ok(Loop {
             data,
             windows,
@@ -188,7 +190,7 @@ impl Loop {
     fn learn(&mut self) -> Result<Ended, Failure> {
         let steps = self.run.options.steps();
         if let Some(line) = self.pending.take() {
-            let validate = self.is_due(self.run.options.eval_every());
+            let validate = self.is_due(self.run.options.eval_every()) && self.validates();
             let sample = self.samples();
             if !self.validates() {
                 self.save_model()?;
@@ -207,20 +209,25 @@ impl Loop {
                 self.skipped(start.elapsed());
                 continue;
             }
-            self.windows += batch.sequences() as u64;
+            self.windows = self.windows.saturating_add(batch.sequences() as u64);
             self.recent.lr = lr;
             self.recent.add(loss, batch.rows(), start.elapsed());
             let done = self.trainer.steps();
             self.progress.step(done, loss, self.recent.tokens_a_second());
             let stop = interrupt::take();
-            let validate = self.is_due(self.run.options.eval_every()) && !stop;
+            let validate = self.is_due(self.run.options.eval_every()) && self.validates();
             let save = self.is_due(self.run.options.save_every()) || stop;
-            let sample = self.samples() && !stop;
+            let sample = self.samples();
             if validate || sample || save || self.is_due(LOG_EVERY) {
                 let line = self.line();
                 // Saved before the validation, during which the run may be killed.
                 if save {
                     self.save(&line)?;
+                }
+                // The checkpoint has the line, so a resumed run does what is due and writes it.
+                if stop && (validate || sample) {
+                    self.last = Some(line);
+                    return Ok(Ended::Interrupted);
                 }
                 if let Some(ended) = self.conclude(line, Due { validate, sample, save })? {
                     return Ok(ended);
@@ -249,21 +256,27 @@ impl Loop {
         self.text.validation.len() > 1 && self.run.options.eval_windows() > 0
     }
 
-    /// Validates and samples if that is due, and writes the log line.
+    /// Validates and samples if that is due, and writes the log line. If Ctrl-C is pressed during
+    /// that, the checkpoint has the line, and a resumed run does all of it again.
     fn conclude(&mut self, line: Line, due: Due) -> Result<Option<Ended>, Failure> {
         let Due { validate, sample, save: saved } = due;
-        let val_loss = match validate && self.validates() {
+        let val_loss = match validate {
             true => self.validate().or_else(|failure| self.keep(&line, failure))?,
             false => None,
         };
         let mut line = Line { val_loss, ..line };
         self.last = Some(line.clone());
-        // The checkpoint has the line, so a resumed run validates again and writes the line.
-        if validate && val_loss.is_none() && saved && interrupt::take() {
-            return Ok(Some(Ended::Interrupted));
+        let mut stopped = validate && val_loss.is_none();
+        if sample && !stopped {
+            line.sample = if interrupt::pending() { None } else { self.sample()? };
+            stopped = line.sample.is_none();
         }
-        if sample && !interrupt::pending() {
-            line.sample = self.sample()?;
+        if stopped {
+            interrupt::take();
+            if !saved {
+                self.save(&line)?;
+            }
+            return Ok(Some(Ended::Interrupted));
         }
         self.log.add(line)?;
         if val_loss.is_some() || saved {
@@ -477,11 +490,14 @@ impl Loop {
 
     fn figures(&self, last: &Line, ended: &Ended, time: Duration) -> Value {
         let lines = self.log.lines.iter();
-        let speeds: Vec<f64> = lines.map(|line| line.tok_s).collect();
+        let mut speeds: Vec<f64> = lines.map(|line| line.tok_s).collect();
+        if speeds.is_empty() {
+            speeds.push(last.tok_s);
+        }
         json!({
             "steps": last.step, "loss": last.loss, "val_loss": last.val_loss,
             "best_val_loss": self.run.best.map(|best| best.loss), "best_step": self.run.best.map(|best| best.step),
-            "tokens": self.windows * u64::from(self.trainer.tokens()),
+            "tokens": self.windows.saturating_mul(self.trainer.tokens().into()),
             "tok_s": output::Spread::of(speeds).median, "seconds": time.as_secs_f64(),
             "interrupted": matches!(ended, Ended::Interrupted),
             "early_stopped": matches!(ended, Ended::Stopped(_)),

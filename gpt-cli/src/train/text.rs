@@ -27,6 +27,8 @@ pub struct Text {
     pub train: Tokens,
     pub validation: Tokens,
     width: Width,
+    /// Whether the folder of the run has them already.
+    saved: bool,
 }
 
 impl Text {
@@ -70,6 +72,7 @@ impl Text {
             })?,
             tokenizer,
             width,
+            saved: false,
         })
     }
 
@@ -90,7 +93,7 @@ impl Text {
         else {
             return Ok(None);
         };
-        let text = Text { tokenizer, train, validation, width };
+        let text = Text { tokenizer, train, validation, width, saved: true };
         Ok((text.fingerprint() == fingerprint).then_some(text))
     }
 
@@ -98,24 +101,22 @@ impl Text {
         self.train.fingerprint() ^ self.validation.fingerprint().rotate_left(1)
     }
 
-    /// Saves the tokenizer and the tokens in the folder of the run, unless they are there. Returns
+    /// Saves the tokenizer and the tokens in the folder of the run, unless they come from there.
+    /// Files that are there may be those of a run without a checkpoint, of another text. Returns
     /// the text with the tokens mapped.
     pub fn save(self, out: &Path) -> Result<Text, Failure> {
-        let path = out.join(TOKENIZER);
-        if !path.exists() {
-            self.tokenizer.save(&path)?;
+        if self.saved {
+            return Ok(self);
         }
+        self.tokenizer.save(&out.join(TOKENIZER))?;
         for (name, tokens) in [(TRAIN, &self.train), (VALIDATION, &self.validation)] {
-            let path = out.join(name);
-            let length = tokens.len() as u64 * if self.width == Width::U16 { 2 } else { 4 };
-            if path.metadata().ok().is_none_or(|metadata| metadata.len() != length) {
-                tokens.save(&path, self.width)?;
-            }
+            tokens.save(out.join(name), self.width)?;
         }
         let [train, validation] = [TRAIN, VALIDATION].map(|name| out.join(name));
         Ok(Text {
             train: Tokens::open(&train, self.width)?,
             validation: Tokens::open(&validation, self.width)?,
+            saved: true,
             ..self
         })
     }

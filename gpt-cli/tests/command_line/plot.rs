@@ -115,7 +115,8 @@ fn damaged_logs_are_one_sentence() {
         ("negative", &line(20, "4", Some(-1.0)), "its loss is -1e0"),
         ("order", &line(10, "4", None), "its step, 10, is not after the one before"),
     ] {
-        dir.log(name, &format!("{first}{second}{first}"));
+        let third = line(30, "4.5", None);
+        dir.log(name, &format!("{first}{second}{third}"));
         let message = fails(&mut dir.plot(&format!("good {name}")), 2);
         assert!(message.contains(part), "{part} is not in: {message}");
         assert!(!message.contains("at line 1"), "{message}");

@@ -335,6 +335,92 @@ fn ctrl_c_saves_and_explains_how_to_resume() {
     assert!(text.contains("saved"), "{text}");
 }
 
+/// A run interrupted at several moments, in steps and in validations, has the validations and the
+/// samples of a run that was not.
+#[cfg(unix)]
+#[test]
+fn what_is_due_when_ctrl_c_is_pressed_is_done_later() {
+    let dir = TestDir::new();
+    let options = "--steps 6 --eval-every 1 --save-every 4 --sample-every 2 --sample-tokens 2";
+    succeeds(&mut dir.train("whole", options));
+    let kept = |out: &str| {
+        let lines = log(&dir.path(out));
+        lines.iter().map(|l| [&l["step"], &l["val_loss"], &l["sample"]].map(Value::clone)).collect()
+    };
+    let expected: Vec<[Value; 3]> = kept("whole");
+    let mut command = dir.train("parts", options);
+    for round in 0..40 {
+        let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        // After one to three messages about steps, which differ in what is due next.
+        let mut steps = lines.by_ref().map(Result::unwrap).filter(|line| line.starts_with("step "));
+        let running = steps.nth(round % 3).is_some();
+        if running {
+            succeeds(Command::new("kill").args(["-INT", &child.id().to_string()]));
+            lines.for_each(drop);
+        }
+        assert!(child.wait().unwrap().success());
+        if log(&dir.path("parts")).len() == expected.len() {
+            break;
+        }
+        command = dir.train("parts", "--resume");
+    }
+    assert_eq!(kept("parts"), expected);
+    let [whole, parts] = ["whole", "parts"].map(|out| state(&dir.path(out), 6));
+    assert!(whole == parts);
+}
+
+#[test]
+fn files_of_a_run_without_a_checkpoint_are_replaced() {
+    let dir = TestDir::new();
+    succeeds(&mut dir.train("run", "--steps 4"));
+    let tokens = fs::read(dir.path("run/train.bin")).unwrap();
+    let left = dir.path("left");
+    fs::create_dir(&left).unwrap();
+    for name in ["train.bin", "val.bin"] {
+        let len = fs::metadata(dir.path("run").join(name)).unwrap().len();
+        fs::write(left.join(name), vec![0; len as usize]).unwrap();
+    }
+    fs::write(left.join("tokenizer.json"), "{}").unwrap();
+    succeeds(&mut dir.train("left", "--steps 4"));
+    for name in ["train.bin", "val.bin", "tokenizer.json", "model.safetensors"] {
+        let [expected, found] =
+            ["run", "left"].map(|out| fs::read(dir.path(out).join(name)).unwrap());
+        assert!(expected == found, "{name}");
+    }
+    // Damaged tokens are not those of the checkpoint, and are replaced, too.
+    fs::write(left.join("train.bin"), vec![0; tokens.len()]).unwrap();
+    succeeds(&mut dir.train("left", "--resume --steps 5"));
+    assert!(fs::read(left.join("train.bin")).unwrap() == tokens);
+}
+
+#[test]
+fn a_run_that_stops_validating_has_no_best_model() {
+    let dir = TestDir::new();
+    succeeds(&mut dir.train("run", "--steps 4"));
+    let best = |more: &str| {
+        let output = succeeds(&mut dir.train("run", &format!("--resume --json {more}")));
+        let text = String::from_utf8(output.stdout).unwrap();
+        let figures: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+        figures["best_step"].clone()
+    };
+    assert_eq!(best("--steps 6 --eval-windows 0"), Value::Null);
+    // The best of the validations since then.
+    assert_eq!(best("--steps 8 --eval-windows 5 --eval-every 8"), 8);
+}
+
+#[test]
+fn a_damaged_line_of_the_log_is_an_error() {
+    let dir = TestDir::new();
+    succeeds(&mut dir.train("run", "--steps 12"));
+    let path = dir.path("run/log.jsonl");
+    let damaged = fs::read_to_string(&path).unwrap().replacen("loss", "lo", 1);
+    fs::write(&path, &damaged).unwrap();
+    let message = fails(&mut dir.train("run", "--resume --steps 13"), 2);
+    assert!(message.contains("line 1 of"), "{message}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), damaged);
+}
+
 #[test]
 fn a_run_that_diverges_stops_and_keeps_the_last_checkpoint() {
     let dir = TestDir::new();

@@ -68,6 +68,11 @@ impl Tokenizer {
         })
     }
 
+    /// Whether there is a token `id`.
+    pub(crate) fn has(&self, id: u32) -> bool {
+        self.inner.id_to_token(id).is_some()
+    }
+
     /// The text of token `id`; the name of a special token, and of a token that has no text.
     pub(crate) fn text_of(&self, id: u32) -> Result<String, Error> {
         let text = self.decode(&[id])?;

@@ -56,6 +56,12 @@ impl Average {
             for (row, out) in rows.zip(values.chunks_mut(tensor.columns)) {
                 format::decode(tensor.format, row, out);
             }
+            if !values.iter().all(|value| value.is_finite()) {
+                let name = &plan.tensor(id).name;
+                return Err(Error::Input(format!(
+                    "the average of {name} has a value that is not finite; restore the checkpoint, or resume without the average"
+                )));
+            }
         }
         Ok(())
     }
