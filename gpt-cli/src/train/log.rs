@@ -13,7 +13,7 @@ use crate::output::Failure;
 
 pub const NAME: &str = "log.jsonl";
 
-/// Losses above this are refused in logs of others, because a picture of them shows nothing.
+/// `gpt plot` refuses losses above this, because a picture of them shows nothing.
 const MOST_LOSS: f64 = 1e30;
 
 /// A line of the log.
@@ -52,7 +52,7 @@ fn read(out: &Path) -> Result<Vec<Line>, Failure> {
     }
 }
 
-/// The lines of a log of another program, whose losses must be numbers that a picture can show.
+/// The lines of the log at `path`, whose losses must be numbers that a picture can show.
 pub fn check(path: &Path) -> Result<Vec<Line>, Failure> {
     let lines = parse(&files::read_text(path)?, path)?;
     for (number, line) in (1..).zip(&lines) {

@@ -42,7 +42,7 @@ pub struct Options {
     /// Decay: cosine, linear, constant, wsd, wsd-linear [default: cosine]
     #[arg(long, value_enum, value_name = "DECAY", hide_possible_values = true)]
     pub schedule: Option<DecayKind>,
-    /// Steps of the fall of wsd [default: a fifth of --steps]
+    /// Steps in which wsd decays [default: a fifth of --steps]
     #[arg(long, value_name = "N")]
     pub decay_steps: Option<u64>,
     /// Weight decay of matrices [default: 0.1]
@@ -197,7 +197,7 @@ impl Options {
             min_lr: self.min_lr.or(before.min_lr),
             warmup: self.warmup.or(before.warmup),
             schedule,
-            // A run that changes to another schedule drops the length of its fall.
+            // A run that changes to another schedule drops the number of its decay steps.
             decay_steps: self.decay_steps.or(before.decay_steps.filter(|_| is_stable)),
             weight_decay: self.weight_decay.or(before.weight_decay),
             beta1: self.beta1.or(before.beta1),
